@@ -1,0 +1,130 @@
+"""What the world tells the supervisor. Each is a fact with a time; none is an order."""
+
+from dataclasses import dataclass, field
+
+from tercio.core.health import Beats
+from tercio.core.model import WorkerId
+from tercio.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time went by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A worker imported the app and ran its start-up."""
+
+    worker: WorkerId
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker can serve."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """A worker said why it cannot serve; its exit follows."""
+
+    worker: WorkerId
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRefused:
+    """The kernel gave no process."""
+
+    worker: WorkerId
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A worker is gone and was reaped."""
+
+    worker: WorkerId
+    status: str  # for people: "exited with 3", "killed by SIGKILL"
+    is_clean: bool  # exit status 0
+    note: str = ""  # such as "the kernel's OOM killer ended it"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacementAsked:
+    """A worker is to be replaced: a person, a signal or a limit of its own asked."""
+
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleAsked:
+    """A person wants the workers of these slots replaced."""
+
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """The app is to be loaded anew, with the options of ``revision``."""
+
+    request: int
+    revision: int
+    policy: Policy
+    headroom_bytes: int | None = None  # memory the cgroup has left; None = no limit
+    needed_bytes: int = 0  # what a second set of workers takes
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleAsked:
+    """A person wants this many workers."""
+
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Stop: gracefully the first time, at once the second."""
+
+    exit_code: int = 0  # what a forced stop exits with
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was measured of one worker."""
+
+    worker: WorkerId
+    beats: Beats
+    requests: int = 0
+    used_bytes: int | None = None  # private memory; None = not measured this time
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A round of measurements."""
+
+    samples: tuple[Sample, ...] = field(default=())
+    headroom_bytes: int | None = None
+
+
+Input = (
+    Tick
+    | Loaded
+    | Ready
+    | BootFailed
+    | SpawnRefused
+    | Exited
+    | ReplacementAsked
+    | RecycleAsked
+    | ReloadAsked
+    | ScaleAsked
+    | StopAsked
+    | Sampled
+)

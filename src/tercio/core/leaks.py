@@ -1,0 +1,73 @@
+"""Decide from samples of a worker's own memory whether it leaks. Pure.
+
+It judges private memory (USS), never the interpreter's heap and never shared pages. One sample
+proves nothing: a limit must be passed twice in a row, and a trend needs a whole window.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from tercio.core.policy import Policy
+
+_BUCKETS: Final = 10
+_LEAST_GROWTH_BYTES: Final = 16 << 20
+_LEAST_GROWTH_RATIO: Final = 0.2
+_SAMPLES_OVER_LIMIT: Final = 2
+
+
+@dataclass(slots=True)
+class MemoryHistory:
+    """What one worker used, oldest first. At most `_BUCKETS` minima are kept, whatever the rate."""
+
+    bucket_minima: deque[tuple[int, int]] = field(
+        default_factory=lambda: deque(maxlen=_BUCKETS + 1)
+    )
+    samples_over_limit: int = 0
+    newest: int = 0
+
+    def observe(self, now: float, used_bytes: int, policy: Policy) -> str | None:
+        """Take a sample; return why the worker should be replaced, if it should."""
+        self.newest = used_bytes
+        return self._over_limit(used_bytes, policy) or self._growing(now, used_bytes, policy)
+
+    def _over_limit(self, used_bytes: int, policy: Policy) -> str | None:
+        if not policy.limit_memory or used_bytes <= policy.limit_memory:
+            self.samples_over_limit = 0
+            return None
+        self.samples_over_limit += 1
+        if self.samples_over_limit < _SAMPLES_OVER_LIMIT:
+            return None
+        return (
+            f"memory {megabytes(used_bytes)} is over the limit of "
+            f"{megabytes(policy.limit_memory)} (--limit-max-memory)"
+        )
+
+    def _growing(self, now: float, used_bytes: int, policy: Policy) -> str | None:
+        """A leak is what never comes back down: the minimum of each tenth of the window rises."""
+        if not policy.leak_window:
+            return None
+        number = int(now / (policy.leak_window / _BUCKETS))
+        if self.bucket_minima and self.bucket_minima[-1][0] == number:
+            least = min(self.bucket_minima[-1][1], used_bytes)
+            self.bucket_minima[-1] = (number, least)
+        else:
+            self.bucket_minima.append((number, used_bytes))
+        if len(self.bucket_minima) <= _BUCKETS:
+            return None
+        minima = [least for _, least in self.bucket_minima]
+        if any(later <= earlier for earlier, later in pairwise(minima)):
+            return None
+        growth = minima[-1] - minima[0]
+        if growth < max(_LEAST_GROWTH_BYTES, minima[0] * _LEAST_GROWTH_RATIO):
+            return None
+        return (
+            f"memory grew by {megabytes(growth)} to {megabytes(minima[-1])} "
+            f"in {policy.leak_window:.0f} s without ever falling (--leak-window)"
+        )
+
+
+def megabytes(amount_bytes: int) -> str:
+    """``amount_bytes`` for people."""
+    return f"{amount_bytes / 1e6:.0f} MB"

@@ -1,0 +1,143 @@
+"""Decide which slots start a worker now."""
+
+from tercio.core import events
+from tercio.core.cluster import Cluster
+from tercio.core.model import Phase, Slot, Worker
+from tercio.core.restarts import back_off
+from tercio.core.seats import needs_successor
+
+
+def start(cluster: Cluster, now: float) -> None:
+    """Start what is missing, within back-off, breaker and surge."""
+    _close_breaker(cluster, now)
+    if cluster.rollout is not None:
+        for slot in cluster.rollout.next_slots(cluster.wanted()):
+            cluster.spawn(slot, now, "reload")
+        return
+    for slot in _empty(cluster):
+        if _may_start(cluster, slot, now):
+            if cluster.breaker.is_open:
+                cluster.breaker.probe(now, cluster.policy)
+            cluster.spawn(slot, now, "start" if slot.incarnations == 0 else "restart")
+    if not cluster.breaker.is_open:
+        _start_replacement(cluster, now)
+
+
+def note_death(cluster: Cluster, slot: Slot, worker: Worker, now: float) -> None:
+    """Let an unplanned death cost what it should."""
+    slot.restarts += 1
+    if worker.was_stable(now, cluster.policy.stable_after):
+        slot.failures = 0
+        slot.not_before = now
+        return
+    if not cluster.ever_ready:
+        return  # first boot: whether to go on is decided when every slot has tried once
+    slot.failures += 1
+    delay = back_off(slot.failures, cluster.policy, cluster.draw)
+    slot.not_before = now + delay
+    cluster.publish(events.RestartDelayed(slot.number, delay, slot.failures))
+    if cluster.breaker.record(now, cluster.policy, cluster.target):
+        policy = cluster.policy
+        deaths = len(cluster.breaker.deaths)
+        cluster.publish(events.BreakerOpened(deaths, policy.breaker_window, policy.probe_interval))
+
+
+def has_given_up(cluster: Cluster) -> bool:
+    """First boot: every slot tried once and none became ready, so there is nothing to keep."""
+    return (
+        not cluster.ever_ready
+        and cluster.rollout is None
+        and not cluster.workers()
+        and all(slot.incarnations > 0 for slot in cluster.wanted())
+    )
+
+
+def is_crash_loop(cluster: Cluster) -> bool:
+    """The breaker is open and nobody is left to serve."""
+    return cluster.breaker.is_open and not any(
+        worker.ready_at is not None and not worker.phase.is_leaving for worker in cluster.workers()
+    )
+
+
+def next_start(cluster: Cluster) -> float | None:
+    """When an empty or retiring slot may start, if only time keeps it back."""
+    if cluster.rollout is not None:
+        return None
+    probe = cluster.breaker.next_probe if cluster.breaker.is_open else 0.0
+    times = [
+        max(slot.not_before, probe) for slot in _empty(cluster) if _has_tried_or_may(cluster, slot)
+    ]
+    if not cluster.breaker.is_open and not _is_replacing(cluster):
+        times += [slot.not_before for slot in _retiring(cluster)]
+    return min(times, default=None)
+
+
+def _empty(cluster: Cluster) -> list[Slot]:
+    """Slots with nobody there and room for one, the longest untried first: probes take turns."""
+    slots = [slot for slot in cluster.wanted() if not slot.present and slot.has_room()]
+    return sorted(slots, key=lambda slot: slot.started_at)
+
+
+def _retiring(cluster: Cluster) -> list[Slot]:
+    """Slots whose worker waits for a successor."""
+    return [
+        slot
+        for slot in cluster.wanted()
+        if len(slot.present) == 1
+        and slot.has_room()
+        and any(needs_successor(cluster, worker) for worker in slot.serving)
+    ]
+
+
+def _has_tried_or_may(cluster: Cluster, slot: Slot) -> bool:
+    # At first boot a slot that failed waits until the others have tried too.
+    return cluster.ever_ready or slot.incarnations == 0
+
+
+def _may_start(cluster: Cluster, slot: Slot, now: float) -> bool:
+    return (
+        _has_tried_or_may(cluster, slot)
+        and now >= slot.not_before
+        and cluster.breaker.may_start(now)
+    )
+
+
+def _start_replacement(cluster: Cluster, now: float) -> None:
+    """Replace planned ones one at a time: two at once would be a herd, and cost two spare seats."""
+    if _is_replacing(cluster):
+        return
+    for slot in _retiring(cluster):
+        if now < slot.not_before:
+            continue
+        (worker,) = slot.serving
+        retirement = worker.retirement
+        if retirement is not None and retirement.vacate:
+            slot.vacated = True
+            cluster.drain(worker, now, "recycle")
+        else:
+            cluster.spawn(slot, now, retirement.reason if retirement else "rollback")
+        return
+
+
+def _is_replacing(cluster: Cluster) -> bool:
+    """Whether a seat change is under way in any slot."""
+    return any(
+        slot.vacated
+        or (
+            len(slot.present) > 1
+            and any(w.phase.is_starting or w.phase is Phase.STANDBY for w in slot.present)
+        )
+        for slot in cluster.wanted()
+    )
+
+
+def _close_breaker(cluster: Cluster, now: float) -> None:
+    opened = cluster.breaker.opened_at
+    if opened is None:
+        return
+    stable_after = cluster.policy.stable_after
+    if any(w.spawned >= opened and w.was_stable(now, stable_after) for w in cluster.workers()):
+        cluster.breaker.close()
+        for slot in cluster.slots.values():
+            slot.failures, slot.not_before = 0, now
+        cluster.publish(events.BreakerClosed())

@@ -1,0 +1,66 @@
+"""Decide how a stop goes on. Nothing is started after it began; it waits for nobody for ever."""
+
+from tercio.core import events
+from tercio.core.cluster import Cluster, Stopping
+from tercio.core.inputs import StopAsked
+from tercio.core.model import Phase
+
+FORCED_WAIT = 5.0
+"""Seconds for killed processes to be reaped; a process in the kernel's hands may take longer."""
+
+
+def ask(cluster: Cluster, asked: StopAsked, now: float) -> None:
+    """Begin to stop; the second time, end at once."""
+    if cluster.stopping is None:
+        cluster.stopping = Stopping(now)
+        policy = cluster.policy
+        cluster.rollout = cluster.pending = None
+        cluster.publish(events.StopStarted(policy.stop_delay, policy.stop_timeout))
+        if not asked.at_once:
+            return
+    stopping = cluster.stopping
+    if stopping.is_forced:
+        return
+    stopping.is_forced, stopping.since = True, now
+    stopping.exit_code = asked.exit_code
+    alive = cluster.workers()
+    if alive:
+        cluster.publish(events.StopForced(tuple(worker.id for worker in alive)))
+
+
+def advance(cluster: Cluster, now: float) -> None:
+    """Take the stop one step further."""
+    stopping = cluster.stopping
+    assert stopping is not None
+    if stopping.is_forced:
+        for worker in cluster.workers():
+            cluster.kill(worker, now, "forced stop", is_fault=False)
+    else:
+        _send_home(cluster, stopping, now)
+    is_overdue = stopping.is_forced and now >= stopping.since + FORCED_WAIT
+    if not cluster.workers() or is_overdue:
+        code = stopping.exit_code if stopping.is_forced else 0
+        if not cluster.has_exited:
+            cluster.publish(events.Stopped(code, cluster.cut_requests, cluster.cut_websockets))
+        cluster.exit(code)
+
+
+def next_deadline(cluster: Cluster) -> float | None:
+    """When `advance` has something to do, if nothing else happens."""
+    stopping = cluster.stopping
+    assert stopping is not None
+    if stopping.is_forced:
+        return stopping.since + FORCED_WAIT
+    return None if stopping.is_draining else stopping.since + cluster.policy.stop_delay
+
+
+def _send_home(cluster: Cluster, stopping: Stopping, now: float) -> None:
+    for worker in cluster.workers():
+        if worker.phase.is_starting:
+            cluster.drain_for_stop(worker, now)  # it serves nobody: no delay
+    if stopping.is_draining or now < stopping.since + cluster.policy.stop_delay:
+        return
+    stopping.is_draining = True
+    for worker in cluster.workers():
+        if worker.phase is not Phase.DYING:
+            cluster.drain_for_stop(worker, now)

@@ -1,0 +1,1 @@
+"""Shared memory that workers write and anyone in the cluster reads."""

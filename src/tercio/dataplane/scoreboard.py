@@ -1,0 +1,152 @@
+"""The scoreboard: one row of counters and beats a seat, in shared memory.
+
+A row has one writer, the worker that holds the seat, and any number of readers. When the worker
+is dead and reaped the primary folds its row into the accumulator, under an epoch word: odd while
+it folds, so that a reader that saw an odd or a changed epoch reads again. Totals are therefore
+exact after a SIGKILL and never go back: a count is in the row or in the accumulator, never in
+both and never in neither.
+
+It does not know what the numbers mean to a person; `status` does.
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Final, Self
+
+from tercio.dataplane.segment import Segment
+
+LAYOUT: Final = 1
+"""Version of the words below; a worker of another layout refuses to attach."""
+
+_MAGIC: Final = 0x5445_5243_494F_0001
+_ROW_WORDS: Final = 64  # 512 bytes: eight cache lines, so neighbours never share one
+_READ_ATTEMPTS: Final = 10_000
+
+
+class Field(IntEnum):
+    """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges."""
+
+    PID = 0
+    INCARNATION = 1
+    PHASE = 2
+    LOOP_BEAT = 3  # monotonic nanoseconds of the last turn of the event loop
+    THREAD_BEAT = 4  # the same of the watchdog thread
+    IN_FLIGHT = 5  # requests begun and not ended
+    CONNECTIONS = 6  # open connections
+    WEBSOCKETS = 7  # of those, upgraded ones
+    REQUESTS = 16  # requests ended
+    STATUS_1XX = 17
+    STATUS_2XX = 18
+    STATUS_3XX = 19
+    STATUS_4XX = 20
+    STATUS_5XX = 21
+    DURATION_US = 22  # sum over all requests, microseconds
+    BLOCKED = 23  # times the loop was found blocked
+    BLOCKED_US = 24
+    LOG_DROPPED = 25
+    ERRORS = 26  # exceptions that left the application
+    ACCEPTED = 27  # connections made
+
+
+FIRST_COUNTER: Final = 16
+COUNTERS: Final = tuple(field for field in Field if field >= FIRST_COUNTER)
+
+
+class Row:
+    """One row: ``row[Field.REQUESTS] += 1``. Only the holder of the seat writes."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: memoryview) -> None:
+        self._words = words
+
+    def __getitem__(self, field: int) -> int:
+        value: int = self._words[field]
+        return value
+
+    def __setitem__(self, field: int, value: int) -> None:
+        self._words[field] = value
+
+    @property
+    def words(self) -> memoryview:
+        """The row's words for code that counts on the request path."""
+        return self._words
+
+    def clear(self) -> None:
+        """Zero every word, for the next holder of the seat."""
+        for index in range(_ROW_WORDS):
+            self._words[index] = 0
+
+
+class Scoreboard:
+    """All rows. Words 0.. of the segment are the header, then the accumulator, then the seats."""
+
+    def __init__(self, segment: Segment) -> None:
+        self._segment = segment
+        self._words = segment.words
+        if self._words[0] != _MAGIC or self._words[1] != LAYOUT:
+            raise ValueError("not a scoreboard of this layout")
+        self.seats = self._words[2]
+        self._accumulator = self._row(1)
+        self._rows = [self._row(2 + seat) for seat in range(self.seats)]
+
+    @classmethod
+    def create(cls, seats: int) -> Self:
+        """Make a scoreboard with ``seats`` rows. Raises `CouldNotStart` without memory."""
+        segment = Segment.create("tercio-scoreboard", (2 + seats) * _ROW_WORDS * 8)
+        segment.words[1] = LAYOUT
+        segment.words[2] = seats
+        segment.words[0] = _MAGIC
+        return cls(segment)
+
+    @classmethod
+    def attach(cls, descriptor: int) -> Self:
+        """Map an inherited scoreboard. Raises `ValueError` for another layout."""
+        return cls(Segment.attach(descriptor))
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor to pass on to a worker."""
+        return self._segment.descriptor
+
+    def row(self, seat: int) -> Row:
+        """The row of ``seat``."""
+        return self._rows[seat]
+
+    def fold(self, seat: int) -> None:
+        """Move the counters of a dead worker to the accumulator and clear its row.
+
+        The primary calls it, alone, and only after it has reaped the process: a writer that still
+        lives would count into a row that is being cleared.
+        """
+        row = self._rows[seat]
+        self._words[3] += 1  # odd: readers wait
+        for field in COUNTERS:
+            self._accumulator[field] += row[field]
+        row.clear()
+        self._words[3] += 1
+
+    def totals(self) -> dict[Field, int]:
+        """Each counter over all workers, living and dead: exact, and never falling."""
+        for _ in range(_READ_ATTEMPTS):
+            before = self._words[3]
+            if before % 2 == 0:
+                sums = {
+                    field: self._accumulator[field] + sum(row[field] for row in self._rows)
+                    for field in COUNTERS
+                }
+                if self._words[3] == before:
+                    return sums
+        raise TimeoutError("the scoreboard stayed in a fold: did the primary die inside one?")
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows)
+
+    def close(self) -> None:
+        """Give up the mapping and the descriptor."""
+        for row in (self._accumulator, *self._rows):
+            row.words.release()
+        self._segment.close()
+
+    def _row(self, index: int) -> Row:
+        return Row(self._words[index * _ROW_WORDS : (index + 1) * _ROW_WORDS])

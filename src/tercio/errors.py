@@ -1,0 +1,77 @@
+"""Every error that Tercio raises on purpose, and the codes a process exits with.
+
+Callers catch these, never ``OSError``: the border (`system/`, `settings`) translates.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the exit status of a Tercio process means.
+
+    The first five are the primary's and the command line's; the last one is a worker's.
+    130 and 143 are 128 + SIGINT and 128 + SIGTERM, as a shell reports them.
+    """
+
+    STOPPED = 0
+    COULD_NOT_START = 1
+    CONFIGURATION = 2
+    WORKER_BOOT_FAILED = 70
+    FORCED_INT = 130
+    FORCED_TERM = 143
+
+
+class TercioError(Exception):
+    """The root: everything below is an error with a message fit for a person."""
+
+
+class ConfigError(TercioError):
+    """An option has a name or a value that cannot be used; the process exits with 2."""
+
+
+class CouldNotStart(TercioError):
+    """The cluster cannot begin to serve, for a reason outside of its configuration."""
+
+
+class AddressInUse(CouldNotStart):
+    """Another process listens where this cluster was told to listen."""
+
+
+class AppNotFound(TercioError):
+    """The application named on the command line cannot be imported or is not there."""
+
+
+class AppStartFailed(TercioError):
+    """The application's lifespan start-up raised or reported a failure."""
+
+
+class VersionMismatch(TercioError):
+    """A worker of another Tercio version than its primary: the package was upgraded meanwhile."""
+
+
+class ControlError(TercioError):
+    """A control request was refused or could not be carried out."""
+
+
+class NoCluster(ControlError):
+    """No running cluster answers at the control socket that was asked for."""
+
+
+class ProtocolError(TercioError):
+    """The other end of a socket sent something that is not our protocol."""
+
+
+class ChannelClosed(TercioError):
+    """The process at the other end of a channel is gone."""
+
+
+class SpawnFailed(TercioError):
+    """The kernel refused to start a process; tried again with back-off."""
+
+
+class RuntimeDirRefused(CouldNotStart):
+    """The runtime directory is missing, not ours, or open to other users."""
+
+
+class ForkedFromWorker(TercioError):
+    """``tercio.cluster`` was used in a process that application code forked inside a worker."""

@@ -1,0 +1,116 @@
+"""A small honest world for the supervisor: processes that obey commands, and a clock.
+
+It checks each command as it is carried out: nothing may be asked of a process that is not there,
+and no rule of the supervisor may be broken by any order of inputs.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tercio.core.model import WorkerId
+
+
+@dataclass
+class Process:
+    """A process as the world knows it."""
+
+    who: WorkerId
+    seat: int
+    generation: int
+    state: str = "booting"  # booting, loaded, ready, serving, parked, draining, killed
+
+
+@dataclass
+class World:
+    """Carries out commands. ``core`` is the package under test, the real one or a mutant."""
+
+    core: Any
+    supervisor: Any
+    now: float = 1000.0
+    processes: dict[WorkerId, Process] = field(default_factory=dict)
+    events: list[Any] = field(default_factory=list)
+    exit_code: int | None = None
+    stop_asked: bool = False
+    vacating: set[WorkerId] = field(default_factory=set)  # whose leaving first was announced
+
+    def tell(self, item: Any) -> None:
+        """Give an input to the supervisor and carry out what it wants."""
+        serving_before = self._serving()
+        killed: set[int] = set()
+        for command in self.supervisor.handle(item, self.now):
+            self._carry_out(command, killed)
+        self._check(serving_before, killed)
+
+    def die(self, who: WorkerId, status: str, *, is_clean: bool = False) -> None:
+        """End a process."""
+        del self.processes[who]
+        self.tell(self.core.inputs.Exited(who, status, is_clean))
+
+    def _serving(self) -> dict[int, WorkerId]:
+        return {p.who.slot: p.who for p in self.processes.values() if p.state == "serving"}
+
+    def _carry_out(self, command: Any, killed: set[int]) -> None:
+        match type(command).__name__:
+            case "Spawn":
+                assert not self.stop_asked, "a start after a stop"
+                alive = [p for p in self.processes.values() if p.who.slot == command.worker.slot]
+                assert len(alive) < 2, "three processes in a slot"
+                assert all(p.seat != command.seat for p in alive), "a seat was given twice"
+                assert command.worker not in self.processes, "an incarnation came twice"
+                self.processes[command.worker] = Process(
+                    command.worker, command.seat, command.generation
+                )
+            case "Serve":
+                process = self.processes[command.worker]
+                assert process.state in ("ready", "parked"), f"serve while {process.state}"
+                process.state = "serving"
+            case "Park":
+                process = self.processes[command.worker]
+                assert process.state == "serving", f"park while {process.state}"
+                process.state = "parked"
+            case "Drain":
+                process = self.processes[command.worker]
+                assert process.state != "killed", "drain after kill"
+                assert command.limit >= 0
+                process.state = "draining"
+            case "Kill":
+                process = self.processes[command.worker]
+                process.state = "killed"
+                killed.add(command.worker.slot)
+            case "Publish":
+                event = command.event
+                assert event.text
+                assert event.to_fields() is not None
+                self.events.append(event)
+                if type(event).__name__ == "RetirementPlanned" and event.vacates_first:
+                    self.vacating.add(event.worker)
+            case "Exit":
+                assert self.exit_code is None, "two exits"
+                self.exit_code = command.code
+            case "ShowStack":
+                assert command.worker in self.processes
+
+    def _check(self, serving_before: dict[int, WorkerId], excused: set[int]) -> None:
+        deadline = self.supervisor.next_deadline()
+        assert deadline is None or deadline > self.now, "a deadline in the past spins the primary"
+        serving = self._serving()
+        cluster = self.supervisor.cluster
+        if cluster.stopping is None:
+            for slot in serving_before.keys() - serving.keys() - excused:
+                died = serving_before[slot] not in self.processes
+                was_vacated = serving_before[slot] in self.vacating
+                assert slot >= cluster.target or was_vacated or died, (
+                    f"slot {slot} lost its serving worker with nobody in its place"
+                )
+        else:
+            self.stop_asked = True
+        if self.exit_code is not None and not cluster.stopping.is_forced:
+            assert not self.processes, "exit with living processes"
+        self._check_records()
+
+    def _check_records(self) -> None:
+        records = {w.id: w for w in self.supervisor.cluster.workers()}
+        assert records.keys() == self.processes.keys(), "records and processes differ"
+        for slot in self.supervisor.cluster.slots.values():
+            serving = [w for w in slot.workers if w.phase.value == "serving"]
+            assert len(serving) <= 1, "two serve in one slot"
