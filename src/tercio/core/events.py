@@ -70,6 +70,18 @@ class ClusterStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigWarning(Event):
+    """The configuration works, and probably not as meant."""
+
+    level: ClassVar[Level] = Level.WARNING
+    warning: str
+
+    @property
+    def text(self) -> str:
+        return self.warning
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterReady(Event):
     """All wanted workers serve for the first time."""
 

@@ -56,6 +56,16 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A worker reached its drain limit and cut what was left."""
+
+    worker: WorkerId
+    requests: int
+    websockets: int
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReplacementAsked:
     """A worker is to be replaced: a person, a signal or a limit of its own asked."""
 
@@ -121,6 +131,7 @@ Input = (
     | BootFailed
     | SpawnRefused
     | Exited
+    | Cut
     | ReplacementAsked
     | RecycleAsked
     | ReloadAsked

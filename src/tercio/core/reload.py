@@ -98,7 +98,8 @@ def _reject(cluster: Cluster, rollout: Rollout, reason: str) -> None:
     replaced: list[int] = []
     for slot in cluster.wanted():
         successor = rollout.successor(slot)
-        if not rollout.is_exact and successor is not None and successor in slot.serving:
+        has_replaced = slot.present == [successor] and successor in slot.serving
+        if not rollout.is_exact and successor is not None and has_replaced:
             # What it replaced cannot come back: a start would load the same new files again.
             successor.is_kept = True
             replaced.append(slot.number)

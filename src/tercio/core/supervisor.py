@@ -67,6 +67,12 @@ class Supervisor:
                 self._spawn_refused(item, now)
             case inputs.Exited():
                 self._exited(item, now)
+            case inputs.Cut():
+                self.cluster.cut_requests += item.requests
+                self.cluster.cut_websockets += item.websockets
+                self.cluster.publish(
+                    events.RequestsCut(item.worker, item.requests, item.websockets, item.paths)
+                )
             case inputs.ReplacementAsked():
                 worker = self.cluster.find(item.worker)
                 if worker is not None:

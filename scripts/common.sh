@@ -1,0 +1,41 @@
+# Sourced by the scripts beside it: makes the virtual environment they run in.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 2
+}
+
+# The first of these that is 3.11 or newer; PYTHON=… chooses another one.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11 python; do
+        [ -n "$candidate" ] && command -v "$candidate" >/dev/null || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    fail "Tercio needs Python 3.11 or newer; set PYTHON=/path/to/python"
+}
+
+# make_venv DIRECTORY PIP-ARGUMENTS...: install again only when pyproject.toml has changed.
+make_venv() {
+    local directory=$1
+    shift
+    local stamp="$directory/.tercio-installed" wanted
+    wanted="$* $(cksum <pyproject.toml)"
+    if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ] && [ -x "$directory/bin/python" ]; then
+        return
+    fi
+    local python
+    python=$(find_python)
+    # A half-made one, or one whose Python is gone, is no use.
+    rm -rf "$directory"
+    "$python" -m venv "$directory" ||
+        fail "python -m venv failed: on Debian and Ubuntu, install python3-venv"
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    printf '%s' "$wanted" >"$stamp"
+}

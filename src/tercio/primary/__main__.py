@@ -1,0 +1,61 @@
+"""``python -m tercio.primary FD``: started by `tercio run`, never by a person."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import ExitStack
+
+from tercio import logs
+from tercio.errors import ConfigError, ExitCode, TercioError
+from tercio.primary.journal import Journal
+from tercio.primary.primary import Primary
+from tercio.primary.setup import Launch, Setup, open_setup
+from tercio.system import limits
+
+_FLUSH_WAIT = 1.0  # seconds for the last log lines when their reader is slow
+
+# These would end a process that has no handler yet; they wait until it has.
+_EARLY = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU}
+
+
+def main(argv: list[str]) -> int:
+    """Be the primary of the cluster that the launch record behind descriptor ``argv[1]`` asks for.
+
+    Returns the exit code. A fault of the configuration or of the surroundings is one line.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _EARLY)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no KeyboardInterrupt before there is a loop
+    launch = _read_launch(int(argv[1]))
+    try:
+        settings = launch.read_settings()
+        config = settings.config
+        streams = logs.configure(config.log_level, config.access_log, config.use_colors, "")
+        limits.raise_nofile()
+        with ExitStack() as stack:
+            setup = open_setup(launch, settings, stack)
+            code = asyncio.run(_run(setup))
+    except TercioError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        is_config = isinstance(error, ConfigError)
+        return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
+    streams.flush(_FLUSH_WAIT)
+    return code
+
+
+async def _run(setup: Setup) -> int:
+    return await Primary(setup, Journal(), asyncio.get_running_loop()).run()
+
+
+def _read_launch(descriptor: int) -> Launch:
+    with open(descriptor, "rb") as file:
+        record = json.loads(file.read())
+    return Launch(record["cli"], record["cwd"], tuple(record["python"]))
+
+
+if __name__ == "__main__":
+    code = main(sys.argv)
+    sys.stdout.flush()
+    # Interpreter shutdown has nothing left to do for us, and must not add to the time of a stop.
+    os._exit(code)

@@ -1,0 +1,245 @@
+"""Carry out the supervisor's commands on real processes. Decides nothing.
+
+What comes of a command comes back as an input, through `tell`.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final, assert_never
+
+from tercio.core import commands, events, inputs
+from tercio.core.commands import Command
+from tercio.core.model import WorkerId
+from tercio.dataplane.segment import anonymous_file
+from tercio.errors import ProtocolError, SpawnFailed
+from tercio.primary.journal import Journal
+from tercio.primary.messages import input_of
+from tercio.primary.worker_process import WorkerProcess, record_file
+from tercio.system import cgroup
+from tercio.system.channel import Channel
+from tercio.system.process import ChildProcess, spawn
+from tercio.system.stacksignal import STACK_SIGNAL
+
+_STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
+
+Tell = Callable[[inputs.Input], None]
+Launch = Callable[[commands.Spawn], "Launching"]
+
+
+class Launching:
+    """What one worker is started with."""
+
+    def __init__(
+        self,
+        argv: list[str],
+        environ: Mapping[str, str],
+        cwd: str,
+        record: dict[str, object],
+        descriptors: list[int],
+    ) -> None:
+        self.argv = argv
+        self.environ = environ
+        self.cwd = cwd
+        self.record = record
+        self.descriptors = descriptors
+
+
+class Executor:
+    """The world as the supervisor reaches it."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        journal: Journal,
+        tell: Tell,
+        launch: Launch,
+        release_seat: Callable[[int], None],
+    ) -> None:
+        self.workers: dict[WorkerId, WorkerProcess] = {}
+        self.exit_code: asyncio.Future[int] = loop.create_future()
+        self._loop = loop
+        self._journal = journal
+        self._tell = tell
+        self._launch = launch
+        self._release_seat = release_seat
+        self._oom_kills = cgroup.limits().oom_kills
+
+    def carry_out(self, command: Command) -> None:
+        """Do what the supervisor wants."""
+        match command:
+            case commands.Spawn():
+                self._spawn(command)
+            case commands.Serve():
+                self._send(command.worker, {"type": "serve"})
+            case commands.Park():
+                self._send(command.worker, {"type": "park"})
+            case commands.Drain():
+                message = {
+                    "type": "drain",
+                    "timeout": command.limit,
+                    "reason": command.reason,
+                    "close_code": command.close_code,
+                    "close_at_once": command.close_at_once,
+                }
+                self._send(command.worker, message)
+            case commands.Kill():
+                self._kill(command.worker)
+            case commands.ShowStack():
+                self._show_stack(command.worker)
+            case commands.Publish():
+                self._journal.publish(command.event)
+            case commands.Exit():
+                if not self.exit_code.done():
+                    self.exit_code.set_result(command.code)
+            case _:
+                assert_never(command)
+
+    def pids(self) -> set[int]:
+        """The processes that are ours to reap one by one."""
+        return {worker.process.pid for worker in self.workers.values()}
+
+    async def stack_of(self, worker: WorkerProcess) -> str:
+        """The stack of a worker that answers nothing, by way of its fault handler."""
+        worker.clear_stack()
+        if not STACK_SIGNAL or not worker.process.send_signal(STACK_SIGNAL):
+            return ""
+        await asyncio.sleep(_STACK_WAIT)
+        return worker.read_stack() or "the worker wrote no stack: is it stopped (SIGSTOP)?\n"
+
+    def look_for_ended(self) -> None:
+        """Reap what has ended, where the kernel has no pidfd to wait on."""
+        for worker in tuple(self.workers.values()):
+            if worker.process.pidfd is None and worker.process.has_ended():
+                self._ended(worker)
+
+    def close(self) -> None:
+        """Kill what is left. Only a forced stop leaves anything."""
+        for worker in self.workers.values():
+            worker.process.kill_group(signal.SIGKILL)
+
+    def _spawn(self, command: commands.Spawn) -> None:
+        launching = self._launch(command)
+        ours, theirs = socket.socketpair()
+        opened = [theirs.fileno()]
+        try:
+            stack = anonymous_file("tercio-stack")
+            try:
+                record = {**launching.record, "channel": theirs.fileno(), "stack": stack}
+                boot = record_file(record)
+                opened.append(boot)
+                process = spawn(
+                    [*launching.argv, str(boot)],
+                    env=launching.environ,
+                    cwd=launching.cwd,
+                    pass_fds=[*launching.descriptors, theirs.fileno(), stack, boot],
+                )
+                os.close(boot)
+            except BaseException:
+                os.close(stack)
+                raise
+        except (SpawnFailed, OSError) as error:
+            ours.close()
+            for descriptor in opened[1:]:
+                os.close(descriptor)
+            self._tell(inputs.SpawnRefused(command.worker, str(error)))
+            return
+        finally:
+            theirs.close()
+        worker = WorkerProcess(command.worker, command.seat, process, Channel(ours), stack)
+        self.workers[command.worker] = worker
+        self._loop.add_reader(worker.channel.fileno(), self._read, worker)
+        self._watch(process, worker)
+
+    def _watch(self, process: ChildProcess, worker: WorkerProcess) -> None:
+        if process.pidfd is not None:
+            self._loop.add_reader(process.fileno(), self._ended, worker)
+
+    def _read(self, worker: WorkerProcess) -> None:
+        """Take what a worker says; it is never trusted to be well-formed."""
+        worker.channel.flush()
+        try:
+            messages = worker.channel.receive()
+        except ProtocolError as error:
+            self._loop.remove_reader(worker.channel.fileno())
+            note = events.WorkerNote(worker.id, f"sent what is no message, killing it: {error}")
+            self._journal.publish(note)
+            self._kill(worker.id)
+            return
+        if worker.channel.closed and not messages:
+            self._loop.remove_reader(worker.channel.fileno())
+        for message in messages:
+            self._take(worker, message)
+
+    def _hear_last_words(self, worker: WorkerProcess) -> None:
+        """What was sent before the end can still be read, also after a send has failed."""
+        self._loop.remove_reader(worker.channel.fileno())
+        try:
+            while messages := worker.channel.receive():
+                for message in messages:
+                    self._take(worker, message)
+        except ProtocolError as error:
+            self._journal.publish(events.WorkerNote(worker.id, str(error)))
+
+    def _take(self, worker: WorkerProcess, message: Mapping[str, object]) -> None:
+        try:
+            meaning = input_of(worker.id, message)
+        except ProtocolError as error:
+            self._journal.publish(events.WorkerNote(worker.id, str(error)))
+            return
+        if isinstance(meaning, events.Event):
+            self._journal.publish(meaning)
+        elif isinstance(meaning, tuple):
+            number, text = meaning
+            worker.dumps[number] = text
+        else:
+            self._tell(meaning)
+
+    def _ended(self, worker: WorkerProcess) -> None:
+        """The process is gone: hear its last words, sweep up its group, take its status."""
+        if worker.process.pidfd is not None:
+            self._loop.remove_reader(worker.process.fileno())
+        self._hear_last_words(worker)
+        worker.process.kill_group(signal.SIGKILL)  # what it forked, before the number is free
+        status = worker.process.reap()
+        del self.workers[worker.id]
+        worker.close()
+        self._release_seat(worker.seat)
+        note = self._cause(worker, status.signal if status else None)
+        is_clean = status is not None and status.code == 0
+        self._tell(inputs.Exited(worker.id, str(status), is_clean, note))
+
+    def _cause(self, worker: WorkerProcess, number: int | None) -> str:
+        if number != signal.SIGKILL or worker.was_killed:
+            return ""
+        before, self._oom_kills = self._oom_kills, cgroup.limits().oom_kills
+        if self._oom_kills > before:
+            return "the kernel's OOM killer ended it: the cgroup is out of memory"
+        return ""
+
+    def _send(self, who: WorkerId, message: Mapping[str, object]) -> None:
+        worker = self.workers.get(who)
+        # One that takes no message is dead, which its pidfd tells, or stuck with a full queue.
+        if worker is not None and not worker.send(message) and not worker.channel.closed:
+            self._kill(who)
+
+    def _kill(self, who: WorkerId) -> None:
+        worker = self.workers.get(who)
+        if worker is not None:
+            worker.was_killed = True
+            worker.process.kill_group(signal.SIGKILL)
+
+    def _show_stack(self, who: WorkerId) -> None:
+        worker = self.workers.get(who)
+        if worker is None or not STACK_SIGNAL:
+            return
+        worker.clear_stack()
+        worker.process.send_signal(STACK_SIGNAL)
+        self._loop.call_later(_STACK_WAIT, self._publish_stack, who)
+
+    def _publish_stack(self, who: WorkerId) -> None:
+        worker = self.workers.get(who)
+        if worker is not None and (stack := worker.read_stack()):
+            self._journal.publish(events.WorkerStack(who, stack))

@@ -1,0 +1,66 @@
+"""Say what a worker process is started with: its command line, environment and boot record."""
+
+import os
+from collections.abc import Mapping
+
+from tercio import __version__
+from tercio.core.commands import Spawn
+from tercio.dataplane.scoreboard import LAYOUT
+from tercio.options.subjects import resource_limits
+from tercio.primary.executor import Launching
+from tercio.primary.setup import Setup
+from tercio.settings import Settings
+
+_OOM_SCORE_ABOVE_PRIMARY = 300
+"""The kernel then ends a worker before the primary, which can start another."""
+
+
+def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
+    """What ``command`` starts, with the options of its revision."""
+    listeners = [
+        {"fd": listener.fileno(), "bind": str(listener.bind)} for listener in setup.listeners
+    ]
+    record: dict[str, object] = {
+        "version": __version__,
+        "layout": LAYOUT,
+        "primary_pid": os.getpid(),
+        "slot": command.worker.slot,
+        "incarnation": command.worker.incarnation,
+        "seat": command.seat,
+        "generation": command.generation,
+        "name": setup.name,
+        "app": settings.config.app,
+        "options": settings.config.to_json(),
+        "listeners": listeners,
+        "lifeline": setup.lifeline_read,
+        "scoreboard": setup.scoreboard.descriptor,
+        "oom_score_adj": _oom_score(),
+        "rlimits": resource_limits(settings.config.worker_limit),
+    }
+    descriptors = [
+        *(listener.fileno() for listener in setup.listeners),
+        setup.lifeline_read,
+        setup.scoreboard.descriptor,
+    ]
+    return Launching(
+        argv=[*setup.launch.python, "-m", "tercio.worker"],
+        environ=_environment(settings),
+        # As named, not as resolved: a deployment that moves a link is followed.
+        cwd=setup.launch.cwd,
+        record=record,
+        descriptors=descriptors,
+    )
+
+
+def _environment(settings: Settings) -> Mapping[str, str]:
+    hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")  # the primary speaks for all
+    environ = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**settings.environ_additions, **environ}
+
+
+def _oom_score() -> int | None:
+    try:
+        with open("/proc/self/oom_score_adj") as file:
+            return min(1000, int(file.read()) + _OOM_SCORE_ABOVE_PRIMARY)
+    except (OSError, ValueError):
+        return None  # not Linux

@@ -1,0 +1,68 @@
+"""Read what workers say. A worker runs user code, so nothing it sends is taken on trust."""
+
+from collections.abc import Mapping
+
+from tercio.core import events, inputs
+from tercio.core.model import WorkerId
+from tercio.errors import ProtocolError
+
+Dump = tuple[int, str]
+"""The answer to a dump request: its number and the text."""
+
+
+def input_of(who: WorkerId, message: Mapping[str, object]) -> inputs.Input | events.Event | Dump:
+    """Turn a message into an input for the supervisor, an event, or a dump.
+
+    Raises `ProtocolError` for an unknown type or a field of the wrong type.
+    """
+    match message.get("type"):
+        case "loaded":
+            return inputs.Loaded(who, _text(message, "fingerprint"))
+        case "ready":
+            return inputs.Ready(who)
+        case "failed":
+            return inputs.BootFailed(
+                who,
+                _text(message, "stage"),
+                _text(message, "error"),
+                _text(message, "traceback"),
+            )
+        case "replace":
+            return inputs.ReplacementAsked(who, f"got {_text(message, 'signal')} from outside")
+        case "blocked":
+            return events.WorkerBlocked(
+                who,
+                _number(message, "seconds"),
+                _text(message, "culprit"),
+                _text(message, "stack"),
+            )
+        case "unblocked":
+            return events.WorkerUnblocked(who, _number(message, "seconds"))
+        case "cut":
+            paths = message.get("paths")
+            return inputs.Cut(
+                who,
+                int(_number(message, "requests")),
+                int(_number(message, "websockets")),
+                tuple(str(path) for path in paths[:10]) if isinstance(paths, list) else (),
+            )
+        case "dump":
+            return int(_number(message, "id")), _text(message, "text")
+        case "note":
+            return events.WorkerNote(who, _text(message, "text"))
+        case other:
+            raise ProtocolError(f"sent a message of an unknown type {str(other)[:40]!r}")
+
+
+def _text(message: Mapping[str, object], key: str) -> str:
+    value = message.get(key, "")
+    if not isinstance(value, str):
+        raise ProtocolError(f"sent {key!r} that is no text")
+    return value
+
+
+def _number(message: Mapping[str, object], key: str) -> float:
+    value = message.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ProtocolError(f"sent {key!r} that is no number")
+    return float(value)

@@ -1,0 +1,257 @@
+"""The primary: one loop in which signals, exits, messages, requests and timers become inputs.
+
+Only the supervisor changes state, only the executor touches processes. Data goes one way:
+input -> supervisor -> command -> world -> input.
+"""
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from tercio.config import Config
+from tercio.core import events, inputs
+from tercio.core.cluster import Cluster
+from tercio.core.commands import ShowStack, Spawn
+from tercio.core.policy import Policy
+from tercio.core.supervisor import Supervisor
+from tercio.errors import ConfigError, ControlError
+from tercio.primary.control import Control
+from tercio.primary.executor import Executor, Launching
+from tercio.primary.journal import Journal
+from tercio.primary.launch import launching_of
+from tercio.primary.policy import policy_of
+from tercio.primary.sampler import Sampler
+from tercio.primary.setup import Setup
+from tercio.primary.signals import Signals
+from tercio.primary.status import status_of
+from tercio.primary.systemd import Systemd
+from tercio.settings import Settings, refused_changes
+from tercio.system import cgroup, memory, orphans
+
+_DUMP_WAIT: Final = 5.0
+_DUMP_LOOK: Final = 0.05
+
+
+class Primary:
+    """Runs one cluster from its first worker to its last."""
+
+    def __init__(self, setup: Setup, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
+        self.journal = journal
+        self._setup = setup
+        self._loop = loop
+        # Options of each reload that was asked for; a worker boots with those of its revision.
+        self._revisions: dict[int, Settings] = {0: setup.settings}
+        self._requests = 0
+        self._dumps = 0
+        config = setup.settings.config
+        self._supervisor = Supervisor(
+            self._policy_of(config, setup.size.workers),
+            setup.size.workers,
+            time.monotonic(),
+            random.random,
+        )
+        self._executor = Executor(loop, journal, self.tell, self._launch, setup.scoreboard.fold)
+        self._sampler = Sampler(config, setup.scoreboard)
+        self._inbox: deque[inputs.Input] = deque()
+        self._is_busy = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
+        self._systemd = Systemd(journal, loop)
+
+    @property
+    def cluster(self) -> Cluster:
+        """What the supervisor knows."""
+        return self._supervisor.cluster
+
+    async def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        setup = self._setup
+        control = Control(self, setup.claim.control_path)
+        await control.open()
+        setup.claim.write_info(
+            {
+                "pid": os.getpid(),
+                "app": setup.settings.config.app,
+                "urls": [listener.url for listener in setup.listeners],
+                "cwd": setup.launch.cwd,
+            }
+        )
+        signals = Signals(self, self._loop)
+        signals.install()
+        try:
+            self._announce()
+            self._sample()
+            self.tell(inputs.Tick())
+            return await self._executor.exit_code
+        finally:
+            signals.uninstall()
+            self._executor.close()
+            if self._timer is not None:
+                self._timer.cancel()
+            await control.close()
+
+    def tell(self, item: inputs.Input) -> None:
+        """Put an input into the inbox, and handle all that is in it unless that is being done."""
+        self._inbox.append(item)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._inbox:
+                for command in self._supervisor.handle(self._inbox.popleft(), time.monotonic()):
+                    self._executor.carry_out(command)
+        finally:
+            self._is_busy = False
+        self._arm()
+
+    # What control requests need
+
+    def status(self) -> dict[str, object]:
+        """The answer to `tercio status`."""
+        setup = self._setup
+        return {
+            "name": setup.name,
+            "pid": os.getpid(),
+            "app": setup.settings.config.app,
+            "listeners": [listener.url for listener in setup.listeners],
+            "runtime_dir": setup.claim.path,
+            "server": setup.settings.config.server,
+            "engine": "none",
+            **status_of(
+                self.cluster, self._executor, self._sampler, setup.scoreboard, time.monotonic()
+            ),
+        }
+
+    def describe_config(self) -> dict[str, object]:
+        """The answer to `tercio config` of a running cluster."""
+        return self._revisions[self.cluster.revision].to_json()
+
+    def ask_reload(self) -> int:
+        """Read the options anew and ask for a reload; return the request's number.
+
+        Wrong options, or changes that need a restart, are refused in an event, and the old
+        configuration goes on. Raises `ControlError` in a stop.
+        """
+        if self.cluster.stopping is not None:
+            raise ControlError("the cluster is stopping")
+        self._requests += 1
+        try:
+            settings = self._setup.launch.read_settings()
+            refused = refused_changes(self._setup.settings.config, settings.config)
+        except ConfigError as error:
+            self.journal.publish(events.ReloadRefused(str(error)))
+            return self._requests
+        if refused:
+            self.journal.publish(events.ReloadRefused("; ".join(refused)))
+            return self._requests
+        self._revisions[self._requests] = settings
+        self._forget_old_revisions()
+        headroom, needed = self._memory_for_reload()
+        policy = self._policy_of(settings.config, self.cluster.target)
+        self.tell(inputs.ReloadAsked(self._requests, self._requests, policy, headroom, needed))
+        return self._requests
+
+    def reopen_logs(self) -> None:
+        """Tell all workers that log files were moved."""
+        for worker in self._executor.workers.values():
+            worker.send({"type": "reopen_logs"})
+
+    def show_stacks(self) -> None:
+        """Log the stacks of all workers."""
+        for who in tuple(self._executor.workers):
+            self._executor.carry_out(ShowStack(who))
+
+    async def dump(self, slot: int) -> str:
+        """The stacks of the worker in ``slot``, without stopping it. Raises `ControlError`."""
+        workers = [w for w in self._executor.workers.values() if w.id.slot == slot]
+        if not workers:
+            raise ControlError(f"no worker lives in slot {slot}")
+        worker = workers[-1]
+        self._dumps += 1
+        number = self._dumps
+        worker.send({"type": "dump", "id": number})
+        deadline = self._loop.time() + _DUMP_WAIT
+        while number not in worker.dumps and self._loop.time() < deadline:
+            await asyncio.sleep(_DUMP_LOOK)
+            if worker.id not in self._executor.workers:
+                raise ControlError(f"worker {worker.id} ended before it answered")
+        if (text := worker.dumps.pop(number, None)) is not None:
+            return text
+        return await self._executor.stack_of(worker)
+
+    # Small things
+
+    def _launch(self, command: Spawn) -> Launching:
+        return launching_of(self._setup, self._revisions[command.revision], command)
+
+    def _policy_of(self, config: Config, workers: int) -> Policy:
+        return policy_of(config, cgroup.limits(), workers, self._setup.size.most)
+
+    def _memory_for_reload(self) -> tuple[int | None, int]:
+        """What the cgroup has left, and what a second set of workers would take."""
+        headroom = cgroup.limits().memory_headroom
+        if headroom is None:
+            return None, 0
+        pids = (worker.process.pid for worker in self._executor.workers.values())
+        return headroom, sum(memory.pss(pid) or 0 for pid in pids)
+
+    def _forget_old_revisions(self) -> None:
+        cluster = self.cluster
+        kept = {cluster.revision, self._requests}
+        if cluster.rollout is not None:
+            kept.add(cluster.rollout.revision)
+        for revision in self._revisions.keys() - kept:
+            del self._revisions[revision]
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._supervisor.next_deadline()
+        if deadline is not None:
+            # asyncio's clock is time.monotonic, the supervisor's too.
+            self._timer = self._loop.call_at(deadline, self.tell, inputs.Tick())
+
+    def _sample(self) -> None:
+        now = time.monotonic()
+        policy = self.cluster.policy
+        self.tell(self._sampler.round(self._executor.workers, policy, now))
+        if self.cluster.stopping is None or self._executor.workers:
+            self._loop.call_later(policy.sample_interval, self._sample)
+
+    def reap(self) -> None:
+        """A child ended: reap it if nobody else does."""
+        self._executor.look_for_ended()
+        if self._reaps_strangers:
+            orphans.reap_strangers(self._executor.pids())
+
+    def _announce(self) -> None:
+        setup = self._setup
+        for warning in setup.settings.warnings:
+            self.journal.publish(events.ConfigWarning(warning))
+        self.journal.publish(
+            events.ClusterStarted(
+                name=setup.name,
+                urls=tuple(listener.url for listener in setup.listeners),
+                workers=setup.size.workers,
+                why=setup.size.why,
+                server=setup.settings.config.server,
+                runtime_dir=setup.claim.path,
+            )
+        )
+        for text in container_warnings(setup.settings.config):
+            self.journal.publish(events.ConfigWarning(text))
+
+
+def container_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Mistakes that only show inside a container."""
+    in_container = os.path.exists("/.dockerenv") or "KUBERNETES_SERVICE_HOST" in environ
+    is_default = not config.bind and not config.uds and config.fd is None
+    if in_container and is_default and config.host in ("127.0.0.1", "localhost", "::1"):
+        text = f"listening on {config.host} inside a container: nobody outside can connect"
+        return [f"{text}; use --host 0.0.0.0"]
+    return []

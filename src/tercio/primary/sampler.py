@@ -1,0 +1,104 @@
+"""Measure the workers: beats, requests, memory, CPU. Decides nothing about them.
+
+Cheap things are read every round; a worker's own memory (USS) makes the kernel walk its page
+tables, so it is read at most once an interval, and only when its resident size says it could
+matter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tercio.config import Config
+from tercio.core.health import Beats
+from tercio.core.inputs import Sample, Sampled
+from tercio.core.model import WorkerId
+from tercio.core.policy import Policy
+from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.primary.worker_process import WorkerProcess
+from tercio.system import cgroup, memory, proc
+
+_LOOK_CLOSER_AFTER = 2.0  # seconds without a beat; then the process' state is read too
+
+
+@dataclass(slots=True)
+class Usage:
+    """What was measured of one worker so far."""
+
+    cpu_seconds: float = 0.0
+    looked_at: float = 0.0
+    own_bytes: int | None = None
+    memory_due: float = 0.0
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Reads the scoreboard and /proc."""
+
+    config: Config
+    scoreboard: Scoreboard
+    usage: dict[WorkerId, Usage] = field(default_factory=dict)
+
+    def round(
+        self, workers: Mapping[WorkerId, WorkerProcess], policy: Policy, now: float
+    ) -> Sampled:
+        """Measure all workers."""
+        for gone in self.usage.keys() - workers.keys():
+            del self.usage[gone]
+        samples = tuple(self._sample(worker, policy, now) for worker in workers.values())
+        limited = policy.limit_memory or policy.leak_window
+        headroom = cgroup.limits().memory_headroom if limited else None
+        return Sampled(samples, headroom)
+
+    def cpu_percent(self, worker: WorkerProcess, now: float) -> tuple[float, int | None]:
+        """Percent of one core since the last look, and open descriptors."""
+        state = proc.state(worker.process.pid)
+        usage = self.usage.setdefault(worker.id, Usage())
+        if state is None:
+            return 0.0, None
+        since = usage.looked_at or worker.process.started
+        share = (state.cpu_seconds - usage.cpu_seconds) / max(now - since, 0.01)
+        usage.cpu_seconds, usage.looked_at = state.cpu_seconds, now
+        return round(100.0 * max(share, 0.0), 1), state.descriptors
+
+    def _sample(self, worker: WorkerProcess, policy: Policy, now: float) -> Sample:
+        row = self.scoreboard.row(worker.seat)
+        return Sample(
+            worker=worker.id,
+            beats=_beats(row, worker.process.pid, now),
+            requests=row[Field.REQUESTS],
+            used_bytes=self._own_memory(worker, policy, now),
+        )
+
+    def _own_memory(self, worker: WorkerProcess, policy: Policy, now: float) -> int | None:
+        if not policy.limit_memory and not policy.leak_window:
+            return None
+        usage = self.usage.setdefault(worker.id, Usage())
+        if now < usage.memory_due:
+            return None
+        resident = memory.rss(worker.process.pid)
+        if resident is None:
+            return None
+        if not policy.leak_window and resident <= policy.limit_memory:
+            # Own memory is never more than resident memory: this is under the limit.
+            return resident
+        usage.memory_due = now + self.config.memory_interval
+        usage.own_bytes = memory.uss(worker.process.pid)
+        return usage.own_bytes
+
+
+def _beats(row: Row, pid: int, now: float) -> Beats:
+    loop_age = _age(row[Field.LOOP_BEAT], now)
+    thread_age = _age(row[Field.THREAD_BEAT], now)
+    if loop_age is None or thread_age is None:
+        return Beats(loop_age, thread_age)
+    if max(loop_age, thread_age) < _LOOK_CLOSER_AFTER:
+        return Beats(loop_age, thread_age)
+    state = proc.state(pid)
+    if state is None:
+        return Beats(loop_age, thread_age)
+    is_traced = state.tracer != 0 or state.letter == "t"
+    return Beats(loop_age, thread_age, state.letter == "T", is_traced)
+
+
+def _age(beat: int, now: float) -> float | None:
+    return max(0.0, now - beat / 1e9) if beat else None

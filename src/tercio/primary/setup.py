@@ -1,0 +1,114 @@
+"""Open what the cluster needs before the first worker: its name, its listeners, its memory.
+
+All of it is closed again when a part cannot be had.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from tercio.config import Config
+from tercio.core.model import SEATS_PER_SLOT
+from tercio.dataplane.scoreboard import Scoreboard
+from tercio.errors import CouldNotStart
+from tercio.primary.sizing import Size, size_of
+from tercio.settings import Settings, load
+from tercio.system import cgroup, rundir
+from tercio.system.sockets import (
+    Bind,
+    Listener,
+    open_listeners,
+    parse_bind,
+    tcp_bind,
+    unix_bind,
+)
+
+_NAME_TRIES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the command line hands over; kept, because a reload reads the options again."""
+
+    cli: Mapping[str, object]
+    cwd: str
+    python: tuple[str, ...]
+
+    def read_settings(self) -> Settings:
+        """Read flags, environment and files as they are now. Raises `ConfigError`."""
+        return load(self.cli, os.environ, self.cwd)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is open for the cluster's whole life."""
+
+    launch: Launch
+    settings: Settings
+    size: Size
+    claim: rundir.Claim
+    listeners: tuple[Listener, ...]
+    scoreboard: Scoreboard
+    lifeline_read: int
+    lifeline_write: int
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.claim.name
+
+
+def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
+    """Open everything; ``stack`` closes it. Raises `CouldNotStart` or `ConfigError`."""
+    config = settings.config
+    size = size_of(config, cgroup.cpu_count(), cgroup.limits())
+    # Listeners first: "the port is in use" is the answer that people need most.
+    scheme = "https" if config.ssl_certfile else "http"
+    listeners = open_listeners(
+        binds_of(config),
+        backlog=config.backlog,
+        uds_permissions=config.uds_permissions,
+        scheme=scheme,
+        environ=os.environ,
+    )
+    for listener in listeners:
+        stack.callback(listener.close)
+    claim = _claim(config)
+    stack.callback(claim.release)
+    scoreboard = Scoreboard.create(size.most * SEATS_PER_SLOT)
+    stack.callback(scoreboard.close)
+    lifeline_read, lifeline_write = os.pipe()
+    stack.callback(os.close, lifeline_read)
+    stack.callback(os.close, lifeline_write)
+    return Setup(
+        launch, settings, size, claim, tuple(listeners), scoreboard, lifeline_read, lifeline_write
+    )
+
+
+def binds_of(config: Config) -> list[Bind]:
+    """Where to listen: ``bind``, else ``uds`` or ``fd``, else ``host`` and ``port``."""
+    if config.bind:
+        return [parse_bind(text) for text in config.bind]
+    if config.uds:
+        return [unix_bind(config.uds)]
+    if config.fd is not None:
+        return [parse_bind(f"fd:{config.fd}")]
+    return [tcp_bind(config.host, config.port)]
+
+
+def _claim(config: Config) -> rundir.Claim:
+    """Take the name asked for, or the app's with a number when that is taken."""
+    place = rundir.find(config.runtime_dir)
+    if config.name:
+        return place.claim(config.name)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", config.app.partition(":")[0]).strip("-.")[:48] or "app"
+    for number in range(1, _NAME_TRIES):
+        try:
+            return place.claim(stem if number == 1 else f"{stem}-{number}")
+        except CouldNotStart:
+            if number == _NAME_TRIES - 1:
+                raise
+    raise CouldNotStart(f"too many clusters named {stem}: choose a name with --name")

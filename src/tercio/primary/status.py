@@ -1,0 +1,152 @@
+"""Put what the supervisor knows and what was measured into one answer for `status`."""
+
+from tercio import __version__
+from tercio.core.cluster import Cluster
+from tercio.core.model import Slot, Worker
+from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.primary.executor import Executor
+from tercio.primary.sampler import Sampler
+from tercio.system import memory
+
+_BLOCKED = "blocked"
+
+
+def status_of(
+    cluster: Cluster,
+    executor: Executor,
+    sampler: Sampler,
+    scoreboard: Scoreboard,
+    now: float,
+) -> dict[str, object]:
+    """The part of `status` that changes."""
+    totals = scoreboard.totals()
+    return {
+        "version": __version__,
+        "state": state_of(cluster),
+        "generation": cluster.generation,
+        "uptime": now - cluster.started,
+        "target": cluster.target,
+        "max_workers": cluster.policy.max_workers,
+        "ready": cluster.ready_count(),
+        "requests": totals[Field.REQUESTS],
+        "reload": _reload(cluster, now),
+        "last_reload": _last_reload(cluster),
+        "breaker": _breaker(cluster, now),
+        "workers": [
+            _worker(slot, worker, executor, sampler, scoreboard, now)
+            for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
+            for worker in slot.workers
+        ],
+        "slots": [
+            _slot(slot, now)
+            for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
+            if slot.number < cluster.target or slot.workers
+        ],
+        "notes": _notes(cluster),
+    }
+
+
+def state_of(cluster: Cluster) -> str:
+    """One word for the whole cluster."""
+    if cluster.stopping is not None:
+        return "stopping"
+    if cluster.rollout is not None:
+        return "reloading"
+    return "serving" if cluster.ready_count() else "starting"
+
+
+def _worker(
+    slot: Slot,
+    worker: Worker,
+    executor: Executor,
+    sampler: Sampler,
+    scoreboard: Scoreboard,
+    now: float,
+) -> dict[str, object]:
+    process = executor.workers.get(worker.id)
+    row = scoreboard.row(worker.seat)
+    answer: dict[str, object] = {
+        "worker": str(worker.id),
+        "slot": worker.id.slot,
+        "incarnation": worker.id.incarnation,
+        "generation": worker.generation,
+        "loaded": worker.loaded,
+        "phase": worker.phase.value,
+        "uptime": now - worker.spawned,
+        "requests": row[Field.REQUESTS],
+        "in_flight": row[Field.IN_FLIGHT],
+        "connections": row[Field.CONNECTIONS],
+        "blocked": row[Field.BLOCKED],
+        "log_dropped": row[Field.LOG_DROPPED],
+        "restarts": slot.restarts,
+        "last_error": slot.last_error,
+        "note": worker.retirement.reason if worker.retirement else worker.departure or "",
+    }
+    if process is not None:
+        percent, descriptors = sampler.cpu_percent(process, now)
+        footprint = memory.footprint(process.process.pid)
+        answer |= {
+            "pid": process.process.pid,
+            "cpu_percent": percent,
+            "descriptors": descriptors,
+            "memory_bytes": footprint.uss if footprint else None,
+            "rss_bytes": footprint.rss if footprint else None,
+        }
+    return answer
+
+
+def _slot(slot: Slot, now: float) -> dict[str, object]:
+    waits = max(0.0, slot.not_before - now) if not slot.present else 0.0
+    return {
+        "slot": slot.number,
+        "restarts": slot.restarts,
+        "starts": slot.incarnations,
+        "failures": slot.failures,
+        "last_error": slot.last_error,
+        "last_traceback": slot.last_traceback,
+        "next_start_in": waits,
+        "reasons": list(slot.reasons),
+    }
+
+
+def _reload(cluster: Cluster, now: float) -> dict[str, object] | None:
+    rollout = cluster.rollout
+    if rollout is None:
+        return None
+    successors = [rollout.successor(slot) for slot in cluster.wanted()]
+    return {
+        "generation": rollout.generation,
+        "stage": rollout.stage.value,
+        "seconds": now - rollout.started,
+        "is_exact": rollout.is_exact,
+        "ready": sum(1 for worker in successors if worker and worker.ready_at is not None),
+        "of": len(successors),
+        "waiting": cluster.pending is not None,
+    }
+
+
+def _last_reload(cluster: Cluster) -> dict[str, object] | None:
+    event = cluster.last_reload
+    if event is None:
+        return None
+    return {"kind": type(event).__name__, "text": event.text, **event.to_fields()}
+
+
+def _breaker(cluster: Cluster, now: float) -> dict[str, object] | None:
+    if not cluster.breaker.is_open:
+        return None
+    return {
+        "deaths": len(cluster.breaker.deaths),
+        "next_probe_in": max(0.0, cluster.breaker.next_probe - now),
+    }
+
+
+def _notes(cluster: Cluster) -> list[str]:
+    notes = []
+    if cluster.is_rejected:
+        notes.append(
+            f"generation {cluster.generation}: files changed since start, the last release was "
+            "rejected; planned recycling is paused, a worker that dies comes back with what is on "
+            "disk"
+        )
+    return notes

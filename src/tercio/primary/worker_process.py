@@ -1,0 +1,60 @@
+"""The primary's handle on one worker process: its descriptors, and how to reach it."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from tercio.core.model import WorkerId
+from tercio.dataplane.segment import anonymous_file
+from tercio.errors import ChannelClosed
+from tercio.system.channel import Channel, ChannelFull
+from tercio.system.process import ChildProcess
+
+_STACK_BYTES: Final = 48 * 1024
+
+
+class WorkerProcess:
+    """One process, from its spawn until it was reaped."""
+
+    def __init__(
+        self, who: WorkerId, seat: int, process: ChildProcess, channel: Channel, stack: int
+    ) -> None:
+        self.id = who
+        self.seat = seat
+        self.process = process
+        self.channel = channel
+        self.was_killed = False
+        self.dumps: dict[int, str] = {}
+        self._stack = stack
+
+    def send(self, message: Mapping[str, object]) -> bool:
+        """Send a message; False when the worker takes none, being gone or stuck."""
+        try:
+            self.channel.send(message)
+        except (ChannelClosed, ChannelFull):
+            return False
+        return True
+
+    def clear_stack(self) -> None:
+        """Forget what the worker wrote of its stack before."""
+        os.ftruncate(self._stack, 0)
+
+    def read_stack(self) -> str:
+        """What the worker's fault handler wrote of its stack."""
+        return os.pread(self._stack, _STACK_BYTES, 0).decode(errors="replace")
+
+    def close(self) -> None:
+        """Give up the descriptors, after the process was reaped."""
+        self.channel.close()
+        self.process.close()
+        os.close(self._stack)
+
+
+def record_file(record: Mapping[str, object]) -> int:
+    """A descriptor from which a worker reads its boot record."""
+    descriptor = anonymous_file("tercio-boot")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(json.dumps(record).encode())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

@@ -1,0 +1,1 @@
+"""Thin wrappers of what the kernel offers: processes, channels, memory, limits. No decisions."""

@@ -1,0 +1,35 @@
+"""The few calls of the C library that Python does not wrap."""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def prctl(option: int, argument: int) -> bool:
+    """Call ``prctl``; False where the platform has none or the kernel refuses the option."""
+    if sys.platform != "linux":
+        return False
+    # Longs, named as such: prctl is variadic and reads five whole words on every architecture.
+    words = [ctypes.c_ulong(argument), *(ctypes.c_ulong(0) for _ in range(3))]
+    return bool(_libc.prctl(option, *words) == 0)
+
+
+def handle_with_alarm(number: signal.Signals) -> None:
+    """Make the C function ``alarm`` itself the handler of a signal.
+
+    The kernel then calls ``alarm(number)``, and SIGALRM ends the process that many seconds later.
+    No bytecode takes part, so this also works while C code holds the GIL for ever.
+    """
+    install = _libc.signal
+    install.argtypes = [ctypes.c_int, ctypes.c_void_p]
+    install.restype = ctypes.c_void_p
+    previous = install(number, ctypes.cast(_libc.alarm, ctypes.c_void_p))
+    if previous == ctypes.c_void_p(-1).value:  # SIG_ERR
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
