@@ -1,0 +1,342 @@
+"""Write whole lines to a descriptor that others share, and never wait for its reader.
+
+What cannot be written at once is kept up to a limit; beyond it lines are dropped and counted, and
+when the reader is back one line says how many are missing. O_NONBLOCK is never set on a description
+that other processes use: their writes would start to fail. A pipe or terminal is opened again
+instead, which gives a description of our own; a socket is asked call by call; where neither is
+possible a thread does the waiting.
+"""
+
+import os
+import re
+import select
+import socket
+import stat
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+LINE_BYTES = max(select.PIPE_BUF, 4096)
+"""The longest line, with its end. A pipe takes this many bytes as a whole or not at all (Linux)."""
+
+_POLL = 1.0  # seconds between two looks at whether the writer was closed while its reader is stuck
+_NO_PROGRESS = 0.02  # seconds; a terminal may claim to have room for less than it needs
+
+# Everything a terminal, or whoever splits this text into lines, could obey: C0 without the tab,
+# DEL, C1, Unicode's line ends, and the marks that change the direction of text.
+_UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_HALF_COLOUR = re.compile(rb"\x1b[^m]*\Z")
+_NAMED = {"\n": "\\n", "\r": "\\r"}
+
+_CUT_NOTE_BYTES = 40  # room for "... (N bytes cut)"
+
+
+def escape(text: str) -> str:
+    """Make control characters visible: the result is one line, and no terminal obeys it."""
+    return _UNSAFE.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _NAMED.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+class _Way(NamedTuple):
+    """How to write to a descriptor: our own, or -1 if there is none; ``waits`` if put() may."""
+
+    fd: int
+    put: Callable[[bytes], int]
+    close: Callable[[], None]
+    waits: bool
+
+
+class LineWriter:
+    """Whole lines to one descriptor, from any thread.
+
+    Each line that was given to `write` is written, in `pending`, or counted in `dropped`.
+    The descriptor stays the caller's; closing it does not end this writer.
+    """
+
+    def __init__(self, fd: int, limit: int = 1000) -> None:
+        self._limit = limit
+        self._backlog: deque[tuple[bytes, int]] = deque()  # a line; how many losses it reports
+        self._dropped = 0
+        self._unreported = 0  # dropped since the last notice was put into the backlog
+        self._torn = False  # the last byte written was not the end of a line
+        self._draining = False
+        self._closed = False
+        # Reentrant: a signal handler may log while its own thread is inside.
+        self._changed = threading.Condition(threading.RLock())
+        self._thread: threading.Thread | None = None
+        self._fd, self._put, self._close, self._waits = _open(fd)
+        _writers.add(self)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost since the start."""
+        return self._dropped
+
+    @property
+    def pending(self) -> int:
+        """How many lines wait for the reader."""
+        with self._changed:
+            return sum(1 for _, losses in self._backlog if not losses)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody may be looking, so that colours make sense."""
+        return self._fd >= 0 and os.isatty(self._fd)
+
+    def write(self, text: str, *, escaped: bool = False) -> None:
+        r"""Write ``text``: one line, or several divided by "\n"; never waits and never raises.
+
+        ``escaped`` says that the caller has made foreign text harmless with `escape` already, and
+        that what control characters there are (colours) are its own.
+        """
+        with self._changed:
+            for line in text.removesuffix("\n").split("\n"):
+                self._add(_encoded(line if escaped else escape(line)))
+            if not self._waits:
+                self._drain()
+            if self._backlog:
+                self._call_thread()
+
+    def flush(self, timeout: float = 0.0) -> bool:
+        """Write what is pending, waiting for the reader up to ``timeout`` seconds; True if all."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                if not self._waits:
+                    self._drain()
+                if not self._backlog:
+                    return True
+                left = deadline - time.monotonic()
+                if left <= 0 or self._closed:
+                    return False
+                if self._waits:
+                    self._changed.wait(left)
+                    continue
+            self._await_room(left)
+
+    def close(self) -> None:
+        """Give up what is pending, counted as dropped. Later lines are dropped too."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._lose_all()
+            self._changed.notify_all()
+            if self._thread is None:
+                self._close_fd()  # else the thread does: it may be about to write
+
+    def _add(self, line: bytes) -> None:
+        if len(self._backlog) >= self._limit and not self._waits:
+            self._drain()
+        if len(self._backlog) >= self._limit or self._closed or self._fd < 0:
+            self._dropped += 1
+            self._unreported += 1
+            return
+        if self._unreported:
+            self._add_notice()
+        self._backlog.append((line, 0))
+
+    def _add_notice(self) -> None:
+        lost, self._unreported = self._unreported, 0
+        # Where the rest of a line was lost, its beginning is ended first.
+        start = "\n" if self._torn and not self._backlog else ""
+        text = f"{start}{lost} log line{'s' if lost != 1 else ''} dropped\n"
+        self._backlog.append((text.encode(), lost))
+
+    def _drain(self) -> bool:
+        """Write until all is written or the reader must catch up; say whether anything went."""
+        if self._draining or self._fd < 0:
+            return False  # a signal handler logs in the middle of this: the outer call goes on
+        self._draining = True
+        moved = False
+        try:
+            while self._backlog or (self._unreported and not self._closed):
+                if not self._backlog:
+                    self._add_notice()
+                try:
+                    written = self._put(self._batch())
+                except BlockingIOError:
+                    break
+                except OSError:
+                    self._lose_all()  # EPIPE, EIO: the reader is gone; ENOSPC: the disk is full
+                    break
+                if not written:
+                    break
+                moved = True
+                self._settle(written)
+        finally:
+            self._draining = False
+        return moved
+
+    def _batch(self) -> bytes:
+        """Return the first lines: as many as a pipe takes at once."""
+        lines = [self._backlog[0][0]]
+        size = len(lines[0])
+        # By index: a signal handler may append, which would break an iterator.
+        for index in range(1, len(self._backlog)):
+            line = self._backlog[index][0]
+            size += len(line)
+            if size > LINE_BYTES:
+                break
+            lines.append(line)
+        return b"".join(lines)
+
+    def _settle(self, written: int) -> None:
+        """Take what was written off the backlog; the rest of a line stays its first entry."""
+        while written:
+            line, losses = self._backlog.popleft()
+            if written < len(line):
+                self._backlog.appendleft((line[written:], losses))
+                self._torn = True
+                return
+            written -= len(line)
+            self._torn = False
+
+    def _lose_all(self) -> None:
+        for _, losses in self._backlog:
+            # A notice that never arrived counts its lines as unreported again, not as lost twice.
+            self._dropped += 0 if losses else 1
+            self._unreported += losses or 1
+        self._backlog.clear()
+
+    def _call_thread(self) -> None:
+        """See to it that the backlog is written even if no other line ever comes."""
+        if self._thread is None and not self._closed:
+            self._thread = threading.Thread(target=self._run, name="tercio-lines", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:
+                self._thread = None  # the interpreter ends: what `flush` writes is what is left
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._backlog and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    self._close_fd()
+                    return
+                batch = self._batch() if self._waits else b""
+            if self._waits:
+                self._put_waiting(batch)
+            else:
+                self._await_room(_POLL)
+
+    def _put_waiting(self, batch: bytes) -> None:
+        """Write outside of the lock, however long it takes. Only this thread shortens the backlog
+        of such a descriptor, so the batch is still its beginning afterwards."""
+        try:
+            written = self._put(batch)
+        except BlockingIOError:
+            self._await_room(_POLL)  # another process has set O_NONBLOCK
+            return
+        except OSError:
+            written = -1
+        with self._changed:
+            if self._closed:
+                return
+            if written < 0:
+                self._lose_all()
+            else:
+                self._settle(written)
+                if not self._backlog and self._unreported:
+                    self._add_notice()
+            self._changed.notify_all()
+
+    def _await_room(self, timeout: float) -> None:
+        """Wait until the descriptor has room, and use it."""
+        fd = self._fd
+        if fd < 0:
+            return
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if not poll.poll(timeout * 1000) or self._waits:
+            return
+        with self._changed:
+            moved = self._drain()
+        if not moved:
+            time.sleep(min(_NO_PROGRESS, timeout))
+
+    def _close_fd(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):
+                self._close()
+
+    def _after_fork(self) -> None:
+        # The lock may be held by a thread that is not here, and the parent writes the backlog.
+        self._changed = threading.Condition(threading.RLock())
+        self._thread = None
+        self._draining = False
+        self._backlog.clear()
+        self._dropped = self._unreported = 0
+
+
+def _open(fd: int) -> _Way:
+    try:
+        mode = os.fstat(fd).st_mode
+        own = os.dup(fd)
+    except OSError:
+        # Never tried again: by then the number may belong to the application's database.
+        return _Way(-1, _nowhere, _nothing, waits=False)
+    if stat.S_ISSOCK(mode) and socket.getdefaulttimeout() is None:
+        # With a default time-out this constructor would set O_NONBLOCK.
+        sock = socket.socket(fileno=own)
+        flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+        return _Way(own, lambda data: sock.send(data, flags), sock.close, waits=False)
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        try:
+            # Linux: a new description. It may be refused, such as for a terminal after `su`.
+            again = os.open(
+                f"/proc/self/fd/{own}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            )
+        except OSError:
+            return _plain(own, waits=True)
+        os.close(own)
+        return _plain(again, waits=False)
+    return _plain(own, waits=not stat.S_ISREG(mode))
+
+
+def _plain(fd: int, *, waits: bool) -> _Way:
+    return _Way(fd, lambda data: os.write(fd, data), lambda: os.close(fd), waits)
+
+
+def _nowhere(data: bytes) -> int:
+    return len(data)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _encoded(line: str) -> bytes:
+    """Return the bytes of one line with its end, cut where it is too long."""
+    data = line.encode("utf-8", "backslashreplace") + b"\n"
+    if len(data) <= LINE_BYTES:
+        return data
+    # A cut line must not leave its colour to the lines below.
+    end = b"\x1b[0m\n" if b"\x1b[" in data else b"\n"
+    room = LINE_BYTES - _CUT_NOTE_BYTES - len(end)
+    kept = _HALF_COLOUR.sub(b"", data[:room].decode("utf-8", "ignore").encode())
+    return kept + f"... ({len(data) - 1 - len(kept)} bytes cut)".encode() + end
+
+
+_writers: weakref.WeakSet[LineWriter] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for writer in _writers:
+        writer._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
