@@ -1,0 +1,176 @@
+"""`tercio status`: a summary, a table of workers, and what is not as it should be."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+
+from tercio.cli.client import Client, Message, number, record, records, text
+from tercio.cli.clusters import Chosen, cluster_options
+from tercio.cli.text import cut, escape, table
+from tercio.units import human_duration, human_size
+
+_HEADER = (
+    "SLOT", "PID", "GENERATION", "STATE", "UPTIME", "RESTARTS", "REQUESTS", "CPU", "MEMORY",
+    "LAST ERROR",
+)  # fmt: skip
+_NUMBERS = ("SLOT", "PID", "GENERATION", "UPTIME", "RESTARTS", "REQUESTS", "CPU", "MEMORY")
+_NOTHING = "-"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@cluster_options
+def status(chosen: Chosen, as_json: bool) -> None:
+    """Show the cluster and its workers."""
+    with Client(chosen.directory) as client:
+        result = client.ask("status")
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    for line in render(result):
+        click.echo(cut(line, width))
+
+
+def render(status: Message) -> list[str]:
+    """The lines of a status, escaped."""
+    lines = [*_summary(status), ""]
+    rows = list(_rows(status))
+    lines += table(_HEADER, rows, right=_NUMBERS) if rows else ["no workers"]
+    if notes := list(_notes(status)):
+        lines += ["", *notes]
+    return lines
+
+
+def _summary(status: Message) -> Iterator[str]:
+    ready, target = number(status, "ready"), number(status, "target")
+    parts = [
+        text(status, "name") or "cluster",
+        text(status, "state"),
+        f"{_count(ready)} of {_count(target)} workers ready",
+        f"generation {_count(number(status, 'generation'))}",
+        f"up {_duration(number(status, 'uptime'))}",
+        f"pid {_count(number(status, 'pid'))}",
+    ]
+    yield escape(" · ".join(part for part in parts if part))
+    listeners = status.get("listeners")
+    urls = " ".join(map(str, listeners)) if isinstance(listeners, list) else ""
+    version = text(status, "version")
+    engine = text(status, "engine")
+    made_of = [urls, text(status, "server"), "" if engine == "none" else engine]
+    made_of += [f"tercio {version}" if version else "", text(status, "runtime_dir")]
+    if any(made_of):
+        yield escape(" · ".join(part for part in made_of if part))
+
+
+def _rows(status: Message) -> Iterator[tuple[str, ...]]:
+    slots = {number(slot, "slot"): slot for slot in records(status, "slots")}
+    workers = sorted(
+        records(status, "workers"),
+        key=lambda worker: (number(worker, "slot") or 0, number(worker, "incarnation") or 0),
+    )
+    occupied = {number(worker, "slot") for worker in workers}
+    rows = []
+    for worker in workers:
+        slot = slots.get(number(worker, "slot"), {})
+        # A slot remembers the errors of its earlier workers.
+        error = text(worker, "last_error") or text(slot, "last_error")
+        restarts = number(worker, "restarts")
+        rows.append(
+            (
+                number(worker, "slot") or 0,
+                (
+                    _count(number(worker, "slot")),
+                    _count(number(worker, "pid")),
+                    _count(number(worker, "generation")),
+                    _phase(worker),
+                    _duration(number(worker, "uptime")),
+                    _count(number(slot, "restarts") if restarts is None else restarts),
+                    _count(number(worker, "requests")),
+                    _percent(number(worker, "cpu_percent")),
+                    _size(number(worker, "memory_bytes")),
+                    _first_line(error),
+                ),
+            )
+        )
+    for key, slot in slots.items():
+        wait = number(slot, "next_start_in")
+        if key not in occupied and (wait is not None or text(slot, "last_error")):
+            state = "empty" if wait is None else f"starts in {human_duration(wait)}"
+            cells = (_count(key), _NOTHING, _NOTHING, state, _NOTHING,
+                     _count(number(slot, "restarts")), _NOTHING, _NOTHING, _NOTHING,
+                     _first_line(text(slot, "last_error")))  # fmt: skip
+            rows.append((key or 0, cells))
+    yield from (cells for _, cells in sorted(rows, key=lambda row: row[0]))
+
+
+def _notes(status: Message) -> Iterator[str]:
+    if (running := record(status, "reload")) is not None:
+        yield f"reload: {_told(running, _reload)}"
+    if (last := record(status, "last_reload")) is not None:
+        yield f"last reload: {_told(last, str)}"
+    if (breaker := record(status, "breaker")) is not None:
+        yield f"restarts are held back: {_told(breaker, _breaker)}"
+    for slot in records(status, "slots"):
+        reasons = slot.get("reasons")
+        if isinstance(reasons, list) and reasons:
+            shown = "; ".join(escape(reason) for reason in reasons)
+            yield f"slot {_count(number(slot, 'slot'))} restarted: {shown}"
+    for worker in records(status, "workers"):
+        if note := text(worker, "note"):
+            yield f"slot {_count(number(worker, 'slot'))}: {escape(note)}"
+    notes = status.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        yield escape(note)
+
+
+def _told(facts: Message, describe: Callable[[Message], str]) -> str:
+    """What a record says of itself; without a text of its own, what we can say of it."""
+    return escape(text(facts, "text") or describe(facts))
+
+
+def _reload(facts: Message) -> str:
+    stage = text(facts, "stage")
+    waiting = ", and one more is asked for" if facts.get("waiting") else ""
+    return (
+        f"to generation {_count(number(facts, 'generation'))} {f'({stage})' if stage else ''} "
+        f"since {_duration(number(facts, 'seconds'))}, "
+        f"{_count(number(facts, 'ready'))} of {_count(number(facts, 'of'))} workers ready{waiting}"
+    )
+
+
+def _breaker(facts: Message) -> str:
+    return (
+        f"{_count(number(facts, 'deaths'))} early deaths; "
+        f"one worker is tried in {_duration(number(facts, 'next_probe_in'))}"
+    )
+
+
+def _phase(worker: Message) -> str:
+    phase = text(worker, "phase") or _NOTHING
+    in_flight = number(worker, "in_flight")
+    # How many requests a leaving worker still has is what one wants to know of it.
+    return f"{phase} ({in_flight:.0f} left)" if phase == "draining" and in_flight else phase
+
+
+def _count(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.0f}"
+
+
+def _percent(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.0f}%"
+
+
+def _size(value: float | None) -> str:
+    return _NOTHING if value is None else human_size(value)
+
+
+def _duration(value: float | None) -> str:
+    return _NOTHING if value is None else human_duration(value)
+
+
+def _first_line(error: str) -> str:
+    return error.strip().partition("\n")[0] or _NOTHING

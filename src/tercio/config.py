@@ -1,0 +1,409 @@
+"""The only source of options: names, defaults, help, flags, variables, what a reload may change.
+
+The command line, `settings`, the help and docs/options.md are all made from the fields below.
+Reading files and the environment is `settings`' job.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tercio.errors import ConfigError
+from tercio.options import Group, Option, kinds, options_of, subjects
+from tercio.units import MIB
+
+APP = Group("Application", "What is served, and how it is imported.")
+ADDRESS = Group("Addresses", "Opened once and kept for the cluster's life.")
+WORKERS = Group("Workers", "One process a core; `tercio scale` changes their number later.")
+TLS = Group("TLS", "Certificates are read again when their files change.")
+HTTP = Group("HTTP", "How requests, proxies and WebSockets are treated.")
+LOGS = Group("Logs", "Whole lines to standard output and error.")
+START = Group("Starting and reloading", "A reload that fails leaves the old workers serving.")
+STOP = Group("Stopping", "What a stop waits for. The second signal stops at once.")
+RESTARTS = Group("Restarts", "How a worker that died comes back.")
+RECYCLING = Group("Recycling and limits", "A worker is replaced before it is retired.")
+HEALTH = Group("Health", "What happens to a worker that does not answer.")
+CLUSTER = Group("Cluster", "How `status`, `reload` and the others find this cluster.")
+
+_FIXED = "restart the cluster to change it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Every option with its value. Durations are seconds, sizes are bytes."""
+
+    app: str = APP.option(
+        "", subjects.target(), "The application: MODULE:ATTRIBUTE.", positional=True, common=True
+    )
+    interface: str = APP.option(
+        "auto", kinds.choice("auto", "asgi", "wsgi"), "What the application speaks."
+    )
+    factory: bool = APP.option(
+        False, kinds.switch(), "Call the attribute to get the application.", common=True
+    )
+    app_dir: str = APP.option(
+        "",
+        kinds.text("DIR", "a directory"),
+        "Import the application from here instead of the working directory.",
+        common=True,
+    )
+    env_file: tuple[str, ...] = APP.option(
+        (),
+        kinds.several(kinds.text("FILE", "a file")),
+        "Set variables from this file, where they are not set yet. Repeatable.",
+        aliases=("--env-files",),
+        common=True,
+    )
+    lifespan: str = APP.option(
+        "auto", kinds.choice("auto", "on", "off"), "Run the ASGI lifespan; 'on' insists on it."
+    )
+    server: str = APP.option(
+        "uvicorn", kinds.choice("uvicorn"), "What speaks HTTP inside a worker."
+    )
+    loop: str = APP.option(
+        "auto",
+        kinds.choice("auto", "uvloop", "asyncio"),
+        "The event loop; 'auto' is uvloop where it is installed.",
+        aliases=("--asgi-loop",),
+    )
+    threads: int = APP.option(
+        10,
+        kinds.whole(1, 1000),
+        "Threads that run a WSGI application, per worker.",
+        aliases=("--blocking-threads",),
+    )
+
+    host: str = ADDRESS.option(
+        "127.0.0.1", subjects.host(), "Listen on this host.", instead=_FIXED, common=True
+    )
+    port: int = ADDRESS.option(
+        8000,
+        kinds.whole(0, 65535, zero="any free port", metavar="PORT"),
+        "Listen on this port; 0 picks a free one and reports it.",
+        env=("PORT",),
+        instead=_FIXED,
+        common=True,
+    )
+    bind: tuple[str, ...] = ADDRESS.option(
+        (),
+        kinds.several(subjects.address()),
+        "Listen here instead: HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd. Repeatable.",
+        flags=("-b",),
+        instead=_FIXED,
+        common=True,
+    )
+    uds: str = ADDRESS.option(
+        "", subjects.unix_path(), "Listen on this Unix socket instead.", instead=_FIXED, common=True
+    )
+    fd: int | None = ADDRESS.option(
+        None,
+        kinds.or_none(kinds.whole(0, 1 << 20)),
+        "Listen on this inherited descriptor instead.",
+        instead=_FIXED,
+    )
+    uds_permissions: int = ADDRESS.option(
+        0o660, subjects.mode(), "Permissions of Unix sockets, in octal.", instead=_FIXED
+    )
+    backlog: int = ADDRESS.option(
+        2048,
+        kinds.whole(1, 1 << 20),
+        "Connections that may wait to be accepted.",
+        instead=_FIXED,
+    )
+
+    workers: int | str = WORKERS.option(
+        "auto",
+        kinds.or_auto(kinds.whole(1, 1024)),
+        "Worker processes; 'auto' looks at cores, CPU quota and memory.",
+        flags=("-w",),
+        env=("WEB_CONCURRENCY",),
+        instead="use `tercio scale`",
+        common=True,
+    )
+    max_workers: int = WORKERS.option(
+        0,
+        kinds.whole(0, 1024, zero="the largest of twice the workers, the CPUs and 16"),
+        "The most workers `tercio scale` may ask for.",
+        instead=_FIXED,
+    )
+
+    ssl_keyfile: str = TLS.option(
+        "", kinds.text("FILE", "a file"), "Private key.", aliases=("--keyfile",), common=True
+    )
+    ssl_keyfile_password: str = TLS.option(
+        "", kinds.text("TEXT"), "Password of the private key.", secret=True
+    )
+    ssl_certfile: str = TLS.option(
+        "",
+        kinds.text("FILE", "a file"),
+        "Certificate chain; serves HTTPS.",
+        common=True,
+        aliases=("--certfile", "--ssl-certificate"),
+    )
+    ssl_ca_certs: str = TLS.option(
+        "",
+        kinds.text("FILE", "a file"),
+        "Authorities that client certificates are checked with.",
+        aliases=("--ca-certs",),
+    )
+    ssl_ciphers: str = TLS.option(
+        "",
+        kinds.text("LIST", "OpenSSL's cipher list"),
+        "Ciphers to allow, instead of OpenSSL's own choice.",
+        aliases=("--ciphers",),
+    )
+    ssl_cert_reqs: int = TLS.option(
+        0,
+        subjects.client_certificates(),
+        "Whether clients show a certificate.",
+        aliases=("--cert-reqs",),
+    )
+    ssl_check_interval: float = TLS.option(
+        5.0,
+        kinds.duration(zero="never"),
+        "How often to look whether the files changed.",
+    )
+
+    root_path: str = HTTP.option(
+        "",
+        kinds.text("PATH", "a path that begins with '/'", pattern=r"/\S*"),
+        "The path a proxy serves the application below.",
+        aliases=("--url-path-prefix",),
+    )
+    proxy_headers: bool = HTTP.option(
+        True, kinds.switch(), "Take scheme and client from X-Forwarded-* of trusted proxies."
+    )
+    forwarded_allow_ips: str = HTTP.option(
+        "127.0.0.1,::1",
+        subjects.trusted_proxies(),
+        "Proxies to trust: addresses, networks, Unix socket paths, or '*' for all.",
+        env=("FORWARDED_ALLOW_IPS",),
+    )
+    timeout_keep_alive: float = HTTP.option(
+        75.0,
+        kinds.duration(),
+        "Close a connection that was idle this long; keep it above your proxy's time.",
+        aliases=("--keep-alive",),
+    )
+    limit_concurrency: int | None = HTTP.option(
+        None,
+        kinds.or_none(kinds.whole(1, 1_000_000)),
+        "Answer 503 beyond this many connections or tasks in a worker.",
+    )
+    server_header: bool = HTTP.option(True, kinds.switch(), "Send the Server header.")
+    date_header: bool = HTTP.option(True, kinds.switch(), "Send the Date header.")
+    header: tuple[str, ...] = HTTP.option(
+        (),
+        # A value may hold commas, never a line break.
+        kinds.several(subjects.header(), separator="\n"),
+        "Add this header to every response. Repeatable.",
+    )
+    ws_max_size: int = HTTP.option(MIB, kinds.size(low=1), "The largest WebSocket message to take.")
+    ws_ping_interval: float = HTTP.option(
+        20.0, kinds.duration(zero="never"), "How often to ping a WebSocket."
+    )
+    ws_ping_timeout: float = HTTP.option(
+        20.0, kinds.duration(zero="for ever"), "How long to wait for its answer."
+    )
+
+    log_level: str = LOGS.option(
+        "info",
+        kinds.choice("critical", "error", "warning", "info", "debug", "trace"),
+        "The least important lines to write.",
+        common=True,
+    )
+    access_log: bool = LOGS.option(True, kinds.switch(), "Write a line a request.", common=True)
+    use_colors: bool | None = LOGS.option(
+        None, kinds.switch_or_auto(), "Colour the log; 'auto' on a terminal only."
+    )
+
+    start_timeout: float = START.option(
+        60.0, kinds.duration(low=0.1), "How long import and lifespan start-up may take."
+    )
+    ready_path: str = START.option(
+        "",
+        kinds.text("PATH", "a path that begins with '/'", pattern=r"/\S*"),
+        "A worker is ready once this path answers 2xx or 3xx.",
+        common=True,
+    )
+    ready_timeout: float = START.option(
+        30.0, kinds.duration(low=0.1), "How long --ready-path may take to answer well."
+    )
+    soak: float = START.option(
+        2.0, kinds.duration(), "How long a new worker must stay ready before a reload counts it."
+    )
+    trial: float = START.option(
+        2.0, kinds.duration(), "How long the first new worker serves before the next one starts."
+    )
+    surge: int = START.option(
+        1, kinds.whole(1, 1024), "How many new workers start at once in a reload."
+    )
+    reload_timeout: float = START.option(
+        0.0,
+        kinds.duration(zero="computed from the other times"),
+        "Roll a reload back that takes longer.",
+    )
+    drain_timeout: float = START.option(
+        30.0,
+        kinds.duration(),
+        "How long a replaced worker may finish its requests.",
+    )
+    drain_quiet: float = START.option(
+        1.0,
+        kinds.duration(),
+        "In a drain, close a kept-alive connection once it was idle this long.",
+    )
+
+    stop_delay: float = STOP.option(
+        0.0, kinds.duration(), "Go on serving this long, for load balancers to notice."
+    )
+    stop_timeout: float = STOP.option(
+        20.0,
+        kinds.duration(),
+        "How long running requests may take to finish.",
+        aliases=("--timeout-graceful-shutdown", "--graceful-timeout"),
+        common=True,
+    )
+    kill_grace: float = STOP.option(
+        1.0,
+        kinds.duration(),
+        "Kill a worker this long after its time to finish was up.",
+    )
+
+    stable_after: float = RESTARTS.option(
+        10.0, kinds.duration(), "A worker that was ready this long restarts at once."
+    )
+    backoff_base: float = RESTARTS.option(
+        0.25, kinds.duration(low=0.01), "The first wait before an early death is restarted."
+    )
+    backoff_cap: float = RESTARTS.option(
+        30.0, kinds.duration(low=0.01), "The longest such wait; each doubles the one before."
+    )
+    backoff_jitter: float = RESTARTS.option(
+        0.5, kinds.number(0.0, 1.0), "Waits are multiplied by a random factor from this to 1."
+    )
+    breaker_deaths: int = RESTARTS.option(
+        0,
+        kinds.whole(0, 100_000, zero="the larger of 5 and twice the workers"),
+        "Early deaths within --breaker-window that stop all restarts but a probe.",
+    )
+    breaker_window: float = RESTARTS.option(
+        60.0, kinds.duration(low=1.0), "The time in which early deaths are counted."
+    )
+    probe_interval: float = RESTARTS.option(
+        30.0, kinds.duration(low=0.1), "How often one worker is tried after that."
+    )
+    on_crash_loop: str = RESTARTS.option(
+        "keep",
+        kinds.choice("keep", "exit"),
+        "Then keep trying, or exit once no worker is ready.",
+    )
+
+    limit_max_memory: int | str = RECYCLING.option(
+        "auto",
+        kinds.or_auto(kinds.size(low=16 * MIB, zero="never")),
+        "Recycle a worker above this; 'auto' is its share of a container, 0 is never.",
+        common=True,
+    )
+    leak_window: float = RECYCLING.option(
+        0.0,
+        kinds.duration(zero="never"),
+        "Recycle a worker whose memory grew all through this time.",
+    )
+    limit_max_requests: int = RECYCLING.option(
+        0,
+        kinds.whole(0, 10**12, zero="never"),
+        "Recycle a worker after this many requests.",
+        aliases=("--max-requests",),
+        common=True,
+    )
+    limit_max_lifetime: float = RECYCLING.option(
+        0.0,
+        kinds.duration(zero="never"),
+        "Recycle a worker after this time.",
+        aliases=("--workers-lifetime",),
+    )
+    limit_jitter: float = RECYCLING.option(
+        0.1, kinds.number(0.0, 1.0), "Spread requests and lifetime by up to this share."
+    )
+    memory_interval: float = RECYCLING.option(
+        10.0, kinds.duration(low=0.1), "How often to measure memory."
+    )
+    sample_interval: float = RECYCLING.option(
+        1.0, kinds.duration(low=0.1), "How often to read the workers' counters."
+    )
+    worker_limit: tuple[str, ...] = RECYCLING.option(
+        (),
+        kinds.several(subjects.resource_limit()),
+        "Kernel limit of a worker: memory=1GB, nofile=4096 or cpu=1h. Repeatable.",
+    )
+
+    blocked_after: float = HEALTH.option(
+        1.0,
+        kinds.duration(low=0.05),
+        "Report an event loop that one call has held this long, and where.",
+    )
+    blocked_kill: float = HEALTH.option(
+        30.0, kinds.duration(zero="never"), "Replace a worker whose loop was held this long."
+    )
+    stopped_kill: float = HEALTH.option(
+        10.0, kinds.duration(zero="never"), "Replace a process that did not run at all this long."
+    )
+
+    name: str = CLUSTER.option(
+        "",
+        kinds.text(
+            "NAME",
+            "a name of up to 64 letters, digits, dots, dashes or underscores",
+            pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+        ),
+        "The cluster's name, for several on one machine.",
+        flags=("-n",),
+        instead=_FIXED,
+        common=True,
+    )
+    runtime_dir: str = CLUSTER.option(
+        "",
+        kinds.text("DIR", "a directory"),
+        "Where the control socket lives.",
+        instead=_FIXED,
+        common=True,
+    )
+
+    @property
+    def binds(self) -> tuple[str, ...]:
+        """Every address to listen on, in the notation of ``bind``."""
+        if self.fd is not None:
+            return (f"fd:{self.fd}",)
+        if self.uds:
+            return (f"unix:{self.uds}",)
+        if self.bind:
+            return self.bind
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (f"{host}:{self.port}",)
+
+    @property
+    def resource_limits(self) -> dict[str, int]:
+        """``worker_limit`` as numbers: bytes, descriptors, seconds."""
+        return subjects.resource_limits(self.worker_limit)
+
+    def to_json(self, *, redacted: bool = False) -> dict[str, object]:
+        """Every field as JSON would hold it; ``redacted`` for what leaves the cluster."""
+        values: dict[str, object] = {}
+        for name, option in OPTIONS.items():
+            value = getattr(self, name)
+            values[name] = list(value) if isinstance(value, tuple) else value
+            if redacted and option.secret and value:
+                values[name] = "***"
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, object]) -> "Config":
+        """The config that ``to_json`` wrote; fields it did not know take their defaults."""
+        if unknown := sorted(values.keys() - OPTIONS.keys()):
+            raise ConfigError(f"unknown options in a stored configuration: {', '.join(unknown)}")
+        tuples = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return dataclasses.replace(cls(), **tuples)  # type: ignore[arg-type]
+
+
+OPTIONS: dict[str, Option] = options_of(Config)
