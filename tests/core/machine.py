@@ -268,6 +268,7 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             process = self.world.processes.get(who)
             if process is not None and process.state == "loaded":
                 process.state = "ready"
+                process.ready_at = self.world.now
                 self.world.tell(core.inputs.Ready(who))
 
         def _pick(self, data: st.DataObject, states: tuple[str, ...]) -> Any:

@@ -17,6 +17,7 @@ class Process:
     who: WorkerId
     seat: int
     generation: int
+    ready_at: float | None = None
     state: str = "booting"  # booting, loaded, ready, serving, parked, draining, killed
 
 
@@ -82,6 +83,7 @@ class World:
                 assert event.text
                 assert event.to_fields() is not None
                 self.events.append(event)
+                self._check_event(event)
                 if type(event).__name__ == "RetirementPlanned" and event.vacates_first:
                     self.vacating.add(event.worker)
             case "Exit":
@@ -89,6 +91,27 @@ class World:
                 self.exit_code = command.code
             case "ShowStack":
                 assert command.worker in self.processes
+
+    def _check_event(self, event: Any) -> None:
+        """What a reload claims must be true of the processes at that instant."""
+        wanted = set(range(self.supervisor.cluster.target))
+        match type(event).__name__:
+            case "ReloadTrial":
+                soaked = {
+                    p.who.slot
+                    for p in self.processes.values()
+                    if p.generation == event.generation
+                    and p.ready_at is not None
+                    and self.now - p.ready_at >= self.supervisor.cluster.policy.soak
+                }
+                assert soaked >= wanted, "a trial before every successor has soaked"
+            case "ReloadCommitted":
+                serving = {
+                    p.who.slot
+                    for p in self.processes.values()
+                    if p.generation == event.generation and p.state == "serving"
+                }
+                assert serving >= wanted, "a commit before every successor serves"
 
     def _check(self, serving_before: dict[int, WorkerId], excused: set[int]) -> None:
         deadline = self.supervisor.next_deadline()

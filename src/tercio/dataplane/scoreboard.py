@@ -9,6 +9,7 @@ both and never in neither.
 It does not know what the numbers mean to a person; `status` does.
 """
 
+import time
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, Self
@@ -20,7 +21,7 @@ LAYOUT: Final = 1
 
 _MAGIC: Final = 0x5445_5243_494F_0001
 _ROW_WORDS: Final = 64  # 512 bytes: eight cache lines, so neighbours never share one
-_READ_ATTEMPTS: Final = 10_000
+_FOLD_WAIT: Final = 2.0  # seconds; a fold takes microseconds, but may be preempted
 
 
 class Field(IntEnum):
@@ -128,7 +129,8 @@ class Scoreboard:
 
     def totals(self) -> dict[Field, int]:
         """Each counter over all workers, living and dead: exact, and never falling."""
-        for _ in range(_READ_ATTEMPTS):
+        deadline = time.monotonic() + _FOLD_WAIT
+        while True:
             before = self._words[3]
             if before % 2 == 0:
                 sums = {
@@ -137,7 +139,9 @@ class Scoreboard:
                 }
                 if self._words[3] == before:
                     return sums
-        raise TimeoutError("the scoreboard stayed in a fold: did the primary die inside one?")
+            if time.monotonic() > deadline:
+                raise TimeoutError("the scoreboard stayed in a fold: did the primary die in one?")
+            time.sleep(0)  # let the one who folds go on
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)

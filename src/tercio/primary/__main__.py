@@ -13,6 +13,7 @@ from tercio.primary.journal import Journal
 from tercio.primary.primary import Primary
 from tercio.primary.setup import Launch, Setup, open_setup
 from tercio.system import limits
+from tercio.system.lines import escape
 
 _FLUSH_WAIT = 1.0  # seconds for the last log lines when their reader is slow
 
@@ -37,7 +38,9 @@ def main(argv: list[str]) -> int:
             setup = open_setup(launch, settings, stack)
             code = asyncio.run(_run(setup))
     except TercioError as error:
-        sys.stderr.write(f"Error: {error}\n")
+        # Names and paths in it came from outside: no control byte of theirs reaches a terminal.
+        text = "\n".join(escape(line) for line in str(error).splitlines())
+        sys.stderr.write(f"Error: {text}\n")
         is_config = isinstance(error, ConfigError)
         return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
     streams.flush(_FLUSH_WAIT)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from tercio import __version__
 from tercio.core.commands import Spawn
 from tercio.dataplane.scoreboard import LAYOUT
-from tercio.options.subjects import resource_limits
 from tercio.primary.executor import Launching
 from tercio.primary.setup import Setup
 from tercio.settings import Settings
@@ -35,7 +34,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "lifeline": setup.lifeline_read,
         "scoreboard": setup.scoreboard.descriptor,
         "oom_score_adj": _oom_score(),
-        "rlimits": resource_limits(settings.config.worker_limit),
+        "rlimits": settings.config.resource_limits,
     }
     descriptors = [
         *(listener.fileno() for listener in setup.listeners),

@@ -17,14 +17,7 @@ from tercio.errors import CouldNotStart
 from tercio.primary.sizing import Size, size_of
 from tercio.settings import Settings, load
 from tercio.system import cgroup, rundir
-from tercio.system.sockets import (
-    Bind,
-    Listener,
-    open_listeners,
-    parse_bind,
-    tcp_bind,
-    unix_bind,
-)
+from tercio.system.sockets import Listener, open_listeners, parse_bind
 
 _NAME_TRIES: Final = 100
 
@@ -68,7 +61,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     # Listeners first: "the port is in use" is the answer that people need most.
     scheme = "https" if config.ssl_certfile else "http"
     listeners = open_listeners(
-        binds_of(config),
+        [parse_bind(text) for text in config.binds],
         backlog=config.backlog,
         uds_permissions=config.uds_permissions,
         scheme=scheme,
@@ -86,17 +79,6 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     return Setup(
         launch, settings, size, claim, tuple(listeners), scoreboard, lifeline_read, lifeline_write
     )
-
-
-def binds_of(config: Config) -> list[Bind]:
-    """Where to listen: ``bind``, else ``uds`` or ``fd``, else ``host`` and ``port``."""
-    if config.bind:
-        return [parse_bind(text) for text in config.bind]
-    if config.uds:
-        return [unix_bind(config.uds)]
-    if config.fd is not None:
-        return [parse_bind(f"fd:{config.fd}")]
-    return [tcp_bind(config.host, config.port)]
 
 
 def _claim(config: Config) -> rundir.Claim:

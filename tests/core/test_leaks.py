@@ -1,0 +1,54 @@
+"""When memory use means a leak."""
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tercio.core.leaks import MemoryHistory
+from tercio.core.policy import Policy
+
+LIMITED = Policy(limit_memory=300_000_000)
+WATCHED = Policy(leak_window=100.0)
+MB = 1_000_000
+
+
+def test_one_sample_over_the_limit_never_triggers() -> None:
+    history = MemoryHistory()
+    assert history.observe(0.0, 301 * MB, LIMITED) is None
+    assert history.observe(1.0, 299 * MB, LIMITED) is None
+    assert history.observe(2.0, 301 * MB, LIMITED) is None
+
+
+def test_two_in_a_row_do_and_the_reason_says_so() -> None:
+    history = MemoryHistory()
+    history.observe(0.0, 301 * MB, LIMITED)
+    reason = history.observe(1.0, 302 * MB, LIMITED)
+    assert reason == "memory 302 MB is over the limit of 300 MB (--limit-max-memory)"
+
+
+def test_steady_growth_over_a_whole_window_is_a_leak() -> None:
+    history = MemoryHistory()
+    reasons = [history.observe(float(t), (100 + t) * MB, WATCHED) for t in range(120)]
+    assert reasons[:100] == [None] * 100
+    assert any(reasons)
+
+
+def test_a_sawtooth_is_no_leak() -> None:
+    history = MemoryHistory()
+    for t in range(2000):
+        assert history.observe(float(t), (100 + (t % 25) * 20) * MB, WATCHED) is None
+
+
+def test_a_warm_up_that_ends_is_no_leak() -> None:
+    history = MemoryHistory()
+    for t in range(2000):
+        assert history.observe(float(t), (100 + min(t, 60)) * MB, WATCHED) is None
+
+
+@given(st.lists(st.integers(0, 10**10), max_size=300))
+def test_memory_of_the_history_is_bounded(samples: list[int]) -> None:
+    history = MemoryHistory()
+    for t, used in enumerate(samples):
+        history.observe(t * 7.0, used, dataclasses.replace(WATCHED, limit_memory=10**9))
+    assert len(history.bucket_minima) <= 11
