@@ -127,6 +127,19 @@ class Config:
         instead=_FIXED,
     )
 
+    user: str = WORKERS.option(
+        "",
+        kinds.text("NAME", "a user name or number"),
+        "Run workers as this user; the addresses are opened before, as root.",
+        instead=_FIXED,
+    )
+    group: str = WORKERS.option(
+        "",
+        kinds.text("NAME", "a group name or number"),
+        "Run workers in this group instead of the user's own.",
+        instead=_FIXED,
+    )
+
     ssl_keyfile: str = TLS.option(
         "", kinds.text("FILE", "a file"), "Private key.", aliases=("--keyfile",), common=True
     )

@@ -20,6 +20,7 @@ from tercio.primary.messages import input_of
 from tercio.primary.worker_process import WorkerProcess, record_file
 from tercio.system import cgroup
 from tercio.system.channel import Channel
+from tercio.system.identity import Identity
 from tercio.system.process import ChildProcess, spawn
 from tercio.system.stacksignal import STACK_SIGNAL
 
@@ -39,12 +40,14 @@ class Launching:
         cwd: str,
         record: dict[str, object],
         descriptors: list[int],
+        identity: Identity | None,
     ) -> None:
         self.argv = argv
         self.environ = environ
         self.cwd = cwd
         self.record = record
         self.descriptors = descriptors
+        self.identity = identity
 
 
 class Executor:
@@ -135,6 +138,7 @@ class Executor:
                     env=launching.environ,
                     cwd=launching.cwd,
                     pass_fds=[*launching.descriptors, theirs.fileno(), stack, boot],
+                    identity=launching.identity,
                 )
                 os.close(boot)
             except BaseException:

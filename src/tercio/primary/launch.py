@@ -34,6 +34,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "lifeline": setup.lifeline_read,
         "scoreboard": setup.scoreboard.descriptor,
         "oom_score_adj": _oom_score(),
+        "is_locked": setup.identity is not None,
         "rlimits": settings.config.resource_limits,
     }
     descriptors = [
@@ -48,6 +49,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         cwd=setup.launch.cwd,
         record=record,
         descriptors=descriptors,
+        identity=setup.identity,
     )
 
 

@@ -243,15 +243,20 @@ class Primary:
                 runtime_dir=setup.claim.path,
             )
         )
-        for text in container_warnings(setup.settings.config):
+        for text in start_warnings(setup.settings.config):
             self.journal.publish(events.ConfigWarning(text))
 
 
-def container_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Mistakes that only show inside a container."""
+def start_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What works, and is probably not meant."""
+    warnings = []
+    if os.geteuid() == 0 and not config.user:
+        warnings.append("workers run as root: give them another user with --user")
     in_container = os.path.exists("/.dockerenv") or "KUBERNETES_SERVICE_HOST" in environ
     is_default = not config.bind and not config.uds and config.fd is None
     if in_container and is_default and config.host in ("127.0.0.1", "localhost", "::1"):
-        text = f"listening on {config.host} inside a container: nobody outside can connect"
-        return [f"{text}; use --host 0.0.0.0"]
-    return []
+        warnings.append(
+            f"listening on {config.host} inside a container: nobody outside can connect; "
+            "use --host 0.0.0.0"
+        )
+    return warnings

@@ -17,6 +17,7 @@ from tercio.errors import CouldNotStart
 from tercio.primary.sizing import Size, size_of
 from tercio.settings import Settings, load
 from tercio.system import cgroup, rundir
+from tercio.system.identity import Identity, resolve
 from tercio.system.sockets import Listener, open_listeners, parse_bind
 
 _NAME_TRIES: Final = 100
@@ -47,6 +48,7 @@ class Setup:
     scoreboard: Scoreboard
     lifeline_read: int
     lifeline_write: int
+    identity: Identity | None
 
     @property
     def name(self) -> str:
@@ -57,6 +59,7 @@ class Setup:
 def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     """Open everything; ``stack`` closes it. Raises `CouldNotStart` or `ConfigError`."""
     config = settings.config
+    identity = resolve(config.user, config.group)
     size = size_of(config, cgroup.cpu_count(), cgroup.limits())
     # Listeners first: "the port is in use" is the answer that people need most.
     scheme = "https" if config.ssl_certfile else "http"
@@ -77,7 +80,15 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     stack.callback(os.close, lifeline_read)
     stack.callback(os.close, lifeline_write)
     return Setup(
-        launch, settings, size, claim, tuple(listeners), scoreboard, lifeline_read, lifeline_write
+        launch,
+        settings,
+        size,
+        claim,
+        tuple(listeners),
+        scoreboard,
+        lifeline_read,
+        lifeline_write,
+        identity,
     )
 
 

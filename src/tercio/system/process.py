@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from tercio.errors import SpawnFailed
 from tercio.system import signals
+from tercio.system.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,16 @@ def spawn(
     cwd: str,
     pass_fds: Sequence[int] = (),
     inherit_stdin: bool = False,
+    identity: Identity | None = None,
 ) -> ChildProcess:
     """Start a program as the leader of a new process group, with signals as if freshly booted.
 
     It gets the standard descriptors and `pass_fds`, under the same numbers, and no others; its
-    input is /dev/null unless `inherit_stdin`. Raises SpawnFailed, also when the program or the
-    directory is not there. When this returns, the group exists and the program can no longer
-    fail to start, though for an instant `/proc` still shows our own name.
+    input is /dev/null unless `inherit_stdin`. With `identity` it runs as somebody else.
+
+    Raises SpawnFailed, also when the program or the directory is not there. When this returns, the
+    group exists and the program can no longer fail to start, though for an instant `/proc` still
+    shows our own name.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError(
@@ -167,6 +171,9 @@ def spawn(
                 close_fds=True,
                 pass_fds=pass_fds,
                 process_group=0,
+                user=identity.uid if identity else None,
+                group=identity.gid if identity else None,
+                extra_groups=identity.groups if identity else None,
             )
     except OSError as error:
         raise SpawnFailed(_reason(error, argv, cwd)) from error

@@ -1,0 +1,65 @@
+"""Give up root: which user a worker becomes, and the proof that there is no way back."""
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+
+from tercio.errors import ConfigError
+from tercio.system import libc
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user, a group, and the other groups of that user."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+def resolve(user: str, group: str) -> Identity | None:
+    """Who workers are to be; None for "as the primary".
+
+    Names and numbers are taken. Raises `ConfigError` for one that does not exist, or when this
+    process may not become somebody else.
+    """
+    if not user and not group:
+        return None
+    entry = _user(user) if user else None
+    gid = _group(group) if group else entry.pw_gid if entry else os.getgid()
+    uid = entry.pw_uid if entry else os.getuid()
+    groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else (gid,)
+    wanted = Identity(uid, gid, groups)
+    if os.geteuid() != 0 and (uid, gid) != (os.geteuid(), os.getegid()):
+        raise ConfigError(
+            f"--user {user or uid} --group {group or gid}: only root may start workers as somebody "
+            "else; start as root, or as that user without these options"
+        )
+    return wanted if os.geteuid() == 0 else None
+
+
+def lock() -> None:
+    """Make what was given up impossible to regain, and check it. Raises `PermissionError`.
+
+    Called in a worker that was started as somebody else than its primary.
+    """
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    if 0 in (*os.getresuid(), *os.getresgid()) or 0 in os.getgroups():
+        raise PermissionError("still root after giving it up")
+
+
+def _user(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(f"--user {name}: there is no such user on this machine") from None
+
+
+def _group(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"--group {name}: there is no such group on this machine") from None
