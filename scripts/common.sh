@@ -20,17 +20,41 @@ find_python() {
     fail "Tercio needs Python 3.11 or newer; set PYTHON=/path/to/python"
 }
 
-# make_venv DIRECTORY PIP-ARGUMENTS...: install again only when pyproject.toml has changed.
+# The program of a version such as 3.12, on the path or below pyenv; nothing if it is not here.
+python_of() {
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c 'pass' 2>/dev/null; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+}
+
+# Versions that Tercio supports, are on this machine, and are not that of the Python given.
+other_pythons() {
+    local version
+    for version in 3.11 3.12 3.13 3.14; do
+        "$1" -c "import sys; sys.exit('$version' != '%d.%d' % sys.version_info[:2])" && continue
+        [ -z "$(python_of "$version")" ] || printf '%s\n' "$version"
+    done
+}
+
+# make_venv DIRECTORY [--python VERSION] PIP-ARGUMENTS...: install again only when pyproject.toml
+# has changed.
 make_venv() {
-    local directory=$1
+    local directory=$1 python=""
     shift
+    if [ "$1" = --python ]; then
+        python=$(python_of "$2")
+        shift 2
+    fi
     local stamp="$directory/.tercio-installed" wanted
     wanted="$* $(cksum <pyproject.toml)"
     if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ] && [ -x "$directory/bin/python" ]; then
         return
     fi
-    local python
-    python=$(find_python)
+    [ -n "$python" ] || python=$(find_python)
     # A half-made one, or one whose Python is gone, is no use.
     rm -rf "$directory"
     "$python" -m venv "$directory" ||

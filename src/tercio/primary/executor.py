@@ -196,8 +196,7 @@ class Executor:
         if isinstance(meaning, events.Event):
             self._journal.publish(meaning)
         elif isinstance(meaning, tuple):
-            number, text = meaning
-            worker.dumps[number] = text
+            worker.take_dump(*meaning)
         else:
             self._tell(meaning)
 

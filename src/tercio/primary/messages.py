@@ -1,10 +1,13 @@
 """Read what workers say. A worker runs user code, so nothing it sends is taken on trust."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from tercio.core import events, inputs
 from tercio.core.model import WorkerId
 from tercio.errors import ProtocolError
+
+_LARGEST: Final = 2**53
 
 Dump = tuple[int, str]
 """The answer to a dump request: its number and the text."""
@@ -42,12 +45,12 @@ def input_of(who: WorkerId, message: Mapping[str, object]) -> inputs.Input | eve
             paths = message.get("paths")
             return inputs.Cut(
                 who,
-                int(_number(message, "requests")),
-                int(_number(message, "websockets")),
+                _whole(message, "requests"),
+                _whole(message, "websockets"),
                 tuple(str(path) for path in paths[:10]) if isinstance(paths, list) else (),
             )
         case "dump":
-            return int(_number(message, "id")), _text(message, "text")
+            return _whole(message, "id"), _text(message, "text")
         case "note":
             return events.WorkerNote(who, _text(message, "text"))
         case other:
@@ -65,4 +68,10 @@ def _number(message: Mapping[str, object], key: str) -> float:
     value = message.get(key, 0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError(f"sent {key!r} that is no number")
+    if not abs(value) < _LARGEST:  # also false for NaN, which Python's JSON lets through
+        raise ProtocolError(f"sent {key!r} out of any range")
     return float(value)
+
+
+def _whole(message: Mapping[str, object], key: str) -> int:
+    return int(_number(message, key))

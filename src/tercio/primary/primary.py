@@ -32,8 +32,7 @@ from tercio.primary.systemd import Systemd
 from tercio.settings import Settings, refused_changes
 from tercio.system import cgroup, memory, orphans
 
-_DUMP_WAIT: Final = 5.0
-_DUMP_LOOK: Final = 0.05
+_DUMP_WAIT: Final = 5.0  # seconds for a worker to answer; then its fault handler is asked
 
 
 class Primary:
@@ -172,15 +171,15 @@ class Primary:
             raise ControlError(f"no worker lives in slot {slot}")
         worker = workers[-1]
         self._dumps += 1
-        number = self._dumps
-        worker.send({"type": "dump", "id": number})
-        deadline = self._loop.time() + _DUMP_WAIT
-        while number not in worker.dumps and self._loop.time() < deadline:
-            await asyncio.sleep(_DUMP_LOOK)
-            if worker.id not in self._executor.workers:
-                raise ControlError(f"worker {worker.id} ended before it answered")
-        if (text := worker.dumps.pop(number, None)) is not None:
-            return text
+        asked: asyncio.Future[str] = self._loop.create_future()
+        worker.dumps[self._dumps] = asked
+        worker.send({"type": "dump", "id": self._dumps})
+        # `wait`, not `wait_for`: the end of the worker cancels the answer, not us.
+        await asyncio.wait({asked}, timeout=_DUMP_WAIT)
+        if asked.cancelled():
+            raise ControlError(f"worker {worker.id} ended before it answered")
+        if asked.done():
+            return asked.result()
         return await self._executor.stack_of(worker)
 
     # Small things

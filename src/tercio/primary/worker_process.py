@@ -1,5 +1,6 @@
 """The primary's handle on one worker process: its descriptors, and how to reach it."""
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ class WorkerProcess:
         self.process = process
         self.channel = channel
         self.was_killed = False
-        self.dumps: dict[int, str] = {}
+        self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
         self._stack = stack
 
     def send(self, message: Mapping[str, object]) -> bool:
@@ -35,6 +36,12 @@ class WorkerProcess:
         except (ChannelClosed, ChannelFull):
             return False
         return True
+
+    def take_dump(self, number: int, text: str) -> None:
+        """An answer to a dump request; one that nobody asked for is thrown away."""
+        asked = self.dumps.pop(number, None)
+        if asked is not None and not asked.done():
+            asked.set_result(text)
 
     def clear_stack(self) -> None:
         """Forget what the worker wrote of its stack before."""
@@ -46,6 +53,8 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Give up the descriptors, after the process was reaped."""
+        for asked in self.dumps.values():
+            asked.cancel()
         self.channel.close()
         self.process.close()
         os.close(self._stack)
