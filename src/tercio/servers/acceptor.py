@@ -1,0 +1,104 @@
+"""Take connections from one listener and hand them to protocols; it can pause and go on.
+
+Not asyncio's `Server`, for four reasons. Closing one loses a connection that it accepted in the
+same turn (`_attach` asserts that the server is open; seen in 3.11 to 3.13). After EMFILE it starts
+to accept again in a second, even when it was closed meanwhile. It calls `listen` on a socket that
+is not its own, and a TLS handshake in progress is invisible to whoever drains.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+_log = logging.getLogger("tercio.acceptor")
+
+_BATCH: Final = 4
+"""Connections a wake-up: the listener is shared, and whoever takes all of them serves them all."""
+
+_RETRY: Final = 1.0
+"""Seconds without accepting after descriptors or memory ran out."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Acceptor:
+    """One listener. It is used as it was inherited, and never closed here."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        tls: ssl.SSLContext | None,
+        settled: Callable[[], None],
+    ) -> None:
+        listener.setblocking(False)
+        self.listener = listener
+        self.tls = tls  # read anew for each connection: certificates change
+        self._protocol = protocol
+        self._settled = settled  # called when no connection is on its way any more
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
+
+    @property
+    def arrivals(self) -> int:
+        """Connections that are accepted and have no protocol yet, such as TLS handshakes."""
+        return len(self._arrivals)
+
+    def resume(self) -> None:
+        """Accept from now on."""
+        self._loop.add_reader(self.listener.fileno(), self._accept)
+
+    def pause(self) -> None:
+        """Accept nothing more; what was accepted arrives."""
+        self._loop.remove_reader(self.listener.fileno())
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def drop_arrivals(self) -> None:
+        """Give up what has not arrived."""
+        for task in self._arrivals:
+            task.cancel()
+
+    def fds(self) -> list[int]:
+        """The listener and the sockets of arrivals."""
+        sockets = (self.listener, *self._arrivals.values())
+        return [fd for fd in (sock.fileno() for sock in sockets) if fd >= 0]
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                connection, _ = self.listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                # The listener stays readable: without a pause this would be a busy loop.
+                _log.error("accepting nothing for %g s: %s", _RETRY, error.strerror)
+                self.pause()
+                self._retry = self._loop.call_later(_RETRY, self.resume)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._connect(connection))
+            self._arrivals[task] = connection
+            task.add_done_callback(self._arrived)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.tls)
+        except (OSError, EOFError) as error:  # ssl.SSLError is an OSError; EOF from uvloop's TLS
+            _log.debug("a connection ended before its first request: %s", error)
+            connection.close()
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        del self._arrivals[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection could not be set up", exc_info=error)
+        if not self._arrivals:
+            self._settled()

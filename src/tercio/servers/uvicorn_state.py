@@ -1,0 +1,80 @@
+"""What all connections of one uvicorn server share: counts, the Date header, a drain."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+from uvicorn.server import ServerState
+
+from tercio.servers.port import Hooks
+
+
+class State(ServerState):
+    """uvicorn's shared state, and ours beside it."""
+
+    def __init__(
+        self, hooks: Hooks, headers: list[tuple[bytes, bytes]], *, date_header: bool
+    ) -> None:
+        super().__init__()
+        self.hooks = hooks
+        self.error_log = ErrorLog("uvicorn.error", hooks)
+        self.is_fresh = False  # whether default_headers carry this second's date
+        self.is_draining = False
+        self.quiet = 0.0  # seconds a kept-alive connection must be idle to be closed in a drain
+        self.goodbye: tuple[int, str] | None = None  # close code and reason, once WebSockets end
+        self.emptied: Callable[[], None] = _nothing  # the last connection is gone
+        self._headers = headers
+        self._date_header = date_header
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def refresh(self) -> None:
+        """Write this second's date, for the first request in a second.
+
+        uvicorn does so ten times a second for ever; without requests nothing happens here.
+        """
+        self.is_fresh = True
+        if self._date_header:
+            date = (b"date", formatdate(usegmt=True).encode())
+            self.default_headers = [date, *self._headers]
+            self._timer = self._loop.call_later(1.0, self._grow_stale)
+        else:
+            self.default_headers = self._headers
+
+    def connection_left(self) -> None:
+        """A connection is gone, after it was taken from ``connections``."""
+        self.hooks.connection_lost()
+        if not self.connections:
+            self.emptied()
+
+    def close(self) -> None:
+        """Let no timer stay behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _grow_stale(self) -> None:
+        self.is_fresh = False
+
+
+class ErrorLog(logging.Logger):
+    """The logger of requests: what uvicorn reports there as an exception left the application.
+
+    A wrapper around the application would see the same, and cost a coroutine for every request.
+    """
+
+    def __init__(self, name: str, hooks: Hooks) -> None:
+        super().__init__(name)
+        self._hooks = hooks
+        self._target = logging.getLogger(name)
+
+    def error(self, msg: object, *args: object, **more: Any) -> None:
+        failure = more.get("exc_info")
+        if failure is not None and not isinstance(failure, asyncio.CancelledError):
+            self._hooks.app_failed()
+        self._target.error(msg, *args, **more)
+
+
+def _nothing() -> None:
+    pass

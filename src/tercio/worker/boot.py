@@ -1,0 +1,87 @@
+"""Prepare a fresh process to be a worker, then live.
+
+The order matters: who watches over this process comes first, then its limits, then what can tell
+about its death, and the application last, because from then on anything may happen.
+"""
+
+import faulthandler
+import os
+import signal
+import socket
+import traceback
+from types import FrameType
+
+from tercio import cluster, logs
+from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.errors import ConfigError, ExitCode, ProtocolError, TercioError, VersionMismatch
+from tercio.logs import LogStreams
+from tercio.system import identity, lifeline, limits, signals
+from tercio.system.channel import Channel
+from tercio.system.stacksignal import STACK_SIGNAL
+from tercio.worker import endings, record, rlimits
+from tercio.worker.counts import Counts
+from tercio.worker.link import Link
+from tercio.worker.record import BootRecord
+from tercio.worker.watchdog import Watchdog
+from tercio.worker.worker import Worker
+
+_FLUSH = 1.0  # seconds for the news of a failure
+
+
+def main(argv: list[str]) -> int:
+    """Be the worker that the record behind descriptor ``argv[1]`` describes."""
+    signals.unblock_all()
+    values = record.read(int(argv[1]))
+    link = Link(Channel(socket.socket(fileno=values["channel"])))
+    try:
+        record.check_version(values)
+        boot = BootRecord.parse(values)
+        row, streams = _prepare(boot, link)
+    except VersionMismatch as error:
+        return _refuse(link, "version", error)
+    except (ConfigError, ProtocolError) as error:
+        return _refuse(link, "options", error)
+    watchdog = Watchdog(row, boot.config.blocked_after, link.send, lambda: streams.dropped)
+    watchdog.start()
+    return Worker(boot, link, Counts(row), watchdog, streams).run()
+
+
+def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
+    record.keep_from_programs(boot.fds)
+    lifeline.watch(boot.lifeline)
+    lifeline.set_parent_death(boot.primary_pid)
+    if boot.oom_score_adj is not None:
+        limits.set_oom_score_adj(os.getpid(), boot.oom_score_adj)
+    rlimits.apply(boot.rlimits)
+    if boot.is_locked:
+        identity.lock()
+    # Both write from C, so they work while nothing of Python does.
+    faulthandler.enable(file=boot.stack)
+    faulthandler.register(STACK_SIGNAL, file=boot.stack, all_threads=True)
+    # TERM from outside asks for another worker. Ctrl-C in a terminal is the primary's business.
+    # A handler, not SIG_IGN: programs that the application starts would inherit the deafness.
+    signal.signal(signal.SIGTERM, link.on_signal)
+    signal.signal(signal.SIGINT, _do_nothing)
+    config = boot.config
+    streams = logs.configure(
+        level=config.log_level,
+        access_log=config.access_log,
+        use_colors=config.use_colors,
+        name=f"{boot.slot}.{boot.incarnation}",
+    )
+    cluster.join(cluster.Worker(boot.slot, boot.incarnation, boot.generation))
+    row = Scoreboard.attach(boot.scoreboard).row(boot.seat)
+    row[Field.PID] = os.getpid()
+    row[Field.INCARNATION] = boot.incarnation
+    return row, streams
+
+
+def _refuse(link: Link, stage: str, error: TercioError) -> int:
+    text = "".join(traceback.format_exception(error)) if stage == "options" else ""
+    link.send({"type": "failed", "stage": stage, "error": str(error), "traceback": text})
+    link.flush(_FLUSH)
+    return endings.leave(ExitCode.WORKER_BOOT_FAILED)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass

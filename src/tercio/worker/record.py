@@ -1,0 +1,101 @@
+"""The boot record: what a primary tells a worker that starts."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from tercio.config import Config
+from tercio.dataplane import scoreboard
+from tercio.errors import ProtocolError, VersionMismatch
+from tercio.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listener that was inherited."""
+
+    fd: int
+    bind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRecord:
+    """See `read`. Descriptors are numbers in this process."""
+
+    primary_pid: int
+    slot: int
+    incarnation: int
+    seat: int
+    generation: int
+    name: str
+    app: str
+    config: Config
+    listeners: tuple[Bound, ...]
+    channel: int
+    lifeline: int
+    scoreboard: int
+    stack: int
+    oom_score_adj: int | None
+    rlimits: Mapping[str, int]
+    is_locked: bool = False
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Every inherited descriptor but the standard ones."""
+        listeners = (listener.fd for listener in self.listeners)
+        return (*listeners, self.channel, self.lifeline, self.scoreboard, self.stack)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Raises `ProtocolError`, or `ConfigError` for options that this version does not have."""
+        try:
+            return cls(
+                primary_pid=values["primary_pid"],
+                slot=values["slot"],
+                incarnation=values["incarnation"],
+                seat=values["seat"],
+                generation=values["generation"],
+                name=values["name"],
+                app=values["app"],
+                config=Config.from_json(values["options"]),
+                listeners=tuple(Bound(each["fd"], each["bind"]) for each in values["listeners"]),
+                channel=values["channel"],
+                lifeline=values["lifeline"],
+                scoreboard=values["scoreboard"],
+                stack=values["stack"],
+                oom_score_adj=values["oom_score_adj"],
+                rlimits=values["rlimits"],
+                is_locked=values.get("is_locked", False),
+            )
+        except (KeyError, TypeError) as error:
+            raise ProtocolError(f"the boot record lacks something: {error!r}") from error
+
+
+def read(fd: int) -> dict[str, Any]:
+    """Read the record to its end and close the descriptor."""
+    with open(fd, "rb") as file:
+        if file.seekable():  # a memfd: its offset is the writer's, and that is at the end
+            file.seek(0)
+        values = json.loads(file.read())
+    if not isinstance(values, dict):
+        raise ProtocolError("the boot record is no JSON object")
+    return values
+
+
+def check_version(values: Mapping[str, Any]) -> None:
+    """Raises `VersionMismatch` if the primary is of another version of Tercio than this worker."""
+    theirs, layout = values.get("version"), values.get("layout")
+    if theirs != __version__:
+        raise VersionMismatch(f"Tercio was upgraded from {theirs} to {__version__}; restart")
+    if layout != scoreboard.LAYOUT:
+        raise VersionMismatch(
+            f"Tercio was changed in place (memory layout {layout} to {scoreboard.LAYOUT}); restart"
+        )
+
+
+def keep_from_programs(fds: tuple[int, ...]) -> None:
+    """Close the descriptors in programs that the application starts: they come inheritable."""
+    for fd in fds:
+        os.set_inheritable(fd, False)

@@ -1,0 +1,177 @@
+"""Show what a worker is doing: its threads' stacks, its tasks, and the line that holds the loop."""
+
+import asyncio
+import json
+import linecache
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+from tercio.worker.places import is_application, shown
+
+DUMP_LIMIT: Final = 48 * 1024
+STACK_LIMIT: Final = 16 * 1024
+
+_LOOP_ANSWERS_WITHIN: Final = 1.0  # seconds
+
+
+def culprit(frame: FrameType) -> str:
+    """``file.py:12 in handler``: the innermost line of the application, else the innermost."""
+    frames = list(_outwards(frame))
+    chosen = next((f for f in frames if is_application(f.f_code.co_filename)), frames[0])
+    code = chosen.f_code
+    return f"{shown(code.co_filename)}:{chosen.f_lineno} in {code.co_name}"
+
+
+def stack(frame: FrameType) -> str:
+    """A frame's stack as a traceback shows it: the innermost call last."""
+    summary = traceback.StackSummary.extract(traceback.walk_stack(frame))
+    summary.reverse()
+    return "".join(summary.format())
+
+
+def is_in_select(frame: FrameType) -> bool:
+    """Whether the loop of asyncio or uvloop waits for events: then nothing blocks it."""
+    code, caller = frame.f_code, frame.f_back
+    if code.co_name == "select" and caller is not None:
+        return caller.f_code.co_name == "_run_once"
+    # uvloop has no frame of its own: what turns it (see `turning`) is then the innermost.
+    return code.co_name == "turn" and code.co_filename.endswith("turning.py")
+
+
+def is_debugged(frame: FrameType) -> bool:
+    """Whether a Python debugger works on this thread: whoever steps is slow on purpose."""
+    if hasattr(sys, "monitoring") and sys.monitoring.get_tool(sys.monitoring.DEBUGGER_ID):
+        return True
+    return any(
+        f.f_trace is not None or f.f_globals.get("__name__") in ("bdb", "pdb")
+        for f in _outwards(frame)
+    )
+
+
+def dump(header: str, loop: asyncio.AbstractEventLoop) -> str:
+    """Everything, as text. Called by another thread than the loop's; waits a second at the most.
+
+    Tasks are looked at by the loop itself if it answers in time: while it runs, a task may change
+    under the eyes of another thread. A blocked loop changes nothing.
+    """
+    answer: list[str] = []
+    answered = threading.Event()
+
+    def ask() -> None:
+        answer.append(tasks(loop))
+        answered.set()
+
+    threads_now = threads()
+    try:
+        loop.call_soon_threadsafe(ask)
+    except RuntimeError:  # closed: the worker is ending
+        return clip(f"{header}\n\n{threads_now}", DUMP_LIMIT)
+    if answered.wait(_LOOP_ANSWERS_WITHIN):
+        title, listing = "Tasks", answer[0]
+    else:
+        title = "Tasks (the event loop does not answer; seen from outside)"
+        listing = tasks(loop)
+    return clip(f"{header}\n\n{threads_now}\n{title}\n{listing}", DUMP_LIMIT)
+
+
+def threads() -> str:
+    """The stacks of all threads, the main thread's first."""
+    frames = sys._current_frames()
+    known = {thread.ident: thread for thread in threading.enumerate()}
+    main = threading.main_thread().ident
+    text = []
+    for ident in sorted(frames, key=lambda ident: (ident != main, ident)):
+        thread = known.get(ident)
+        name = thread.name if thread is not None else "not started by Python"
+        text.append(f"Thread {name} ({ident})\n{stack(frames[ident])}")
+    return "\n".join(text)
+
+
+def tasks(loop: asyncio.AbstractEventLoop) -> str:
+    """The tasks as a tree: below each, the tasks that it waits for."""
+    alive = asyncio.all_tasks(loop)
+    awaited = {task: _awaited_tasks(task) for task in alive}
+    children = {child for each in awaited.values() for child in each}
+    lines: list[str] = []
+    shown_already: set[Any] = set()
+
+    def show(task: asyncio.Task[Any], depth: int) -> None:
+        indent = "  " * depth
+        lines.append(f"{indent}Task {task.get_name()}: {_coroutine_name(task)}")
+        if task in shown_already:
+            lines.append(f"{indent}  (see above)")
+            return
+        shown_already.add(task)
+        lines.extend(f"{indent}  {line}" for line in _chain(task.get_coro()))
+        for child in awaited.get(task, ()):
+            show(child, depth + 1)
+
+    for task in sorted(alive, key=lambda task: task.get_name()):
+        if task not in children:
+            show(task, 0)
+    for task in alive - shown_already:  # tasks that wait for each other have no root
+        show(task, 0)
+    return "\n".join(lines) + "\n"
+
+
+def clip(text: str, limit: int) -> str:
+    """Cut the middle out of ``text`` until it takes ``limit`` bytes as JSON."""
+    size = _size(text)
+    if size <= limit:
+        return text
+    keep = len(text) * limit // size
+    while True:
+        half = keep // 2
+        clipped = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+        if _size(clipped) <= limit:
+            return clipped
+        keep -= max(keep // 20, 1)
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _coroutine_name(task: asyncio.Task[Any]) -> str:
+    coroutine = task.get_coro()
+    return getattr(coroutine, "__qualname__", None) or repr(coroutine)
+
+
+def _chain(coroutine: object) -> Iterator[str]:
+    """The lines at which a coroutine, and all that it awaits, wait."""
+    while coroutine is not None:
+        frame = next(
+            (f for name in _FRAMES if (f := getattr(coroutine, name, None)) is not None), None
+        )
+        if frame is None:
+            return
+        code = frame.f_code
+        yield f'File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}'
+        if source := linecache.getline(code.co_filename, frame.f_lineno).strip():
+            yield f"  {source}"
+        coroutine = next(
+            (a for name in _AWAITS if (a := getattr(coroutine, name, None)) is not None), None
+        )
+
+
+_FRAMES: Final = ("cr_frame", "gi_frame", "ag_frame")
+_AWAITS: Final = ("cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _awaited_tasks(task: asyncio.Task[Any]) -> list[asyncio.Task[Any]]:
+    """The tasks that a task waits for, also those inside a ``gather``."""
+    waiter = getattr(task, "_fut_waiter", None)
+    if isinstance(waiter, asyncio.Task):
+        return [waiter]
+    children = getattr(waiter, "_children", ())
+    return [child for child in children if isinstance(child, asyncio.Task) and not child.done()]

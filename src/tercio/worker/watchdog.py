@@ -1,0 +1,119 @@
+"""Notice that the event loop is blocked, and say where. It never ends or interrupts anything.
+
+Two beats go to the scoreboard: the thread's own, and the loop's, which the loop itself writes when
+it runs a callback that the thread asked for. The thread judges only if it was on time itself: a
+process that was stopped, throttled or starved for a while blames nobody.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tercio.dataplane.scoreboard import Field, Row
+from tercio.system import proc
+from tercio.worker import stacks
+
+_SHORTEST: Final = 0.25  # seconds: an idle process sleeps at least this long
+_LONGEST: Final = 1.0  # the primary expects a beat every second
+
+
+class Watchdog:
+    """One thread. It beats from `start` on, and judges the loop between `watch` and `unwatch`."""
+
+    def __init__(
+        self,
+        row: Row,
+        blocked_after: float,
+        report: Callable[[Mapping[str, object]], None],
+        lines_dropped: Callable[[], int],
+    ) -> None:
+        self._row = row
+        self._report = report
+        self._lines_dropped = lines_dropped
+        self._period = min(max(blocked_after / 2, _SHORTEST), _LONGEST)
+        self._blocked_after = blocked_after
+        self._wake = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main = threading.main_thread().ident
+        self._beat = 0.0  # when the loop last ran
+        self._asked: float | None = None  # when it was last asked to, unless it did
+        self._blocked_since: float | None = None  # reported, and not over yet
+
+    def start(self) -> None:
+        """Begin to beat."""
+        threading.Thread(target=self._run, name="tercio-watchdog", daemon=True).start()
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Judge this loop from now on. Called by the loop."""
+        self._loop = loop
+        self._answer()
+
+    def unwatch(self) -> None:
+        """Judge nobody any more: shutting down may block, and takes what it takes."""
+        self._loop = None
+        self._row[Field.LOOP_BEAT] = 0  # so that the primary does not judge it either
+
+    def _run(self) -> None:
+        while True:
+            due = time.monotonic() + self._period
+            self._wake.wait(self._period)
+            self._wake.clear()
+            now = time.monotonic()
+            self._row[Field.THREAD_BEAT] = time.monotonic_ns()
+            self._row[Field.LOG_DROPPED] = self._lines_dropped()
+            if (loop := self._loop) is None:
+                continue
+            if self._asked is not None and now - due > self._period:
+                self._asked = now  # late itself: it blames nobody
+            else:
+                self._judge(loop, now)
+
+    def _judge(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        if self._asked is None:
+            if self._blocked_since is not None:
+                self._say_unblocked(self._beat - self._blocked_since)
+            self._asked = now
+            try:
+                loop.call_soon_threadsafe(self._answer)
+            except RuntimeError:  # closed: the worker is ending
+                self.unwatch()
+        elif self._blocked_since is None and now - self._asked >= self._blocked_after / 2:
+            self._look_for_culprit(now)
+
+    def _answer(self) -> None:
+        """In the loop."""
+        self._beat = time.monotonic()
+        self._asked = None
+        if self._loop is None:
+            return
+        self._row[Field.LOOP_BEAT] = time.monotonic_ns()
+        if self._blocked_since is not None:
+            self._wake.set()  # it is over: say so now, not at the next turn
+
+    def _look_for_culprit(self, now: float) -> None:
+        frame = sys._current_frames().get(self._main or 0)
+        if frame is None or stacks.is_in_select(frame):
+            self._asked = now  # it is about to run: late, not blocked
+            return
+        state = proc.state(os.getpid())
+        if stacks.is_debugged(frame) or (state is not None and state.tracer):
+            return
+        self._blocked_since = self._beat
+        self._row[Field.BLOCKED] += 1
+        self._report(
+            {
+                "type": "blocked",
+                "seconds": round(now - self._beat, 3),
+                "culprit": stacks.culprit(frame),
+                "stack": stacks.clip(stacks.stack(frame), stacks.STACK_LIMIT),
+            }
+        )
+
+    def _say_unblocked(self, seconds: float) -> None:
+        self._blocked_since = None
+        self._row[Field.BLOCKED_US] += int(seconds * 1e6)
+        self._report({"type": "unblocked", "seconds": round(seconds, 3)})

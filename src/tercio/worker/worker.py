@@ -1,0 +1,285 @@
+"""The life of a worker: import, start-up, readiness, serving and parking, drain, end.
+
+It does what the primary says and reports what happens; when to serve and when to leave is decided
+there. Orders are kept as what is wanted now, not as a list: the last of serve and park holds, and
+a drain is for good.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Final
+
+from tercio.errors import AppNotFound, AppStartFailed, ConfigError, ExitCode
+from tercio.logs import LogStreams
+from tercio.servers.asgi import App
+from tercio.servers.interface import adapt
+from tercio.servers.port import Cut, Hooks, Server
+from tercio.servers.uvicorn import UvicornServer
+from tercio.worker import endings, environment, fingerprint, forks, importer, stacks, turning
+from tercio.worker.link import Link
+from tercio.worker.record import BootRecord
+from tercio.worker.watchdog import Watchdog
+
+_log = logging.getLogger("tercio.worker")
+
+_PROBE_AGAIN: Final = 0.25  # seconds between two readiness probes
+_FAREWELL: Final = 5.0  # seconds for the shut-down of a worker that could not start
+_FLUSH: Final = 1.0  # seconds for the last messages
+
+
+@dataclass(eq=False)  # not frozen: raising sets attributes of an exception
+class BootFailure(Exception):
+    """Why this worker cannot serve."""
+
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leave:
+    """The primary's order to drain."""
+
+    limit: float
+    close_code: int
+    close_at_once: bool
+
+
+class Worker:
+    """One worker, from its boot record to its exit code."""
+
+    def __init__(
+        self,
+        record: BootRecord,
+        link: Link,
+        hooks: Hooks,
+        watchdog: Watchdog,
+        streams: LogStreams,
+    ) -> None:
+        self._record = record
+        self._config = record.config
+        self._link = link
+        self._hooks = hooks
+        self._watchdog = watchdog
+        self._streams = streams
+        self._born = time.monotonic()
+        self._is_importing = True
+        self._is_wanted = False  # serve, not park
+        self._leave: _Leave | None = None
+        self._ordered = asyncio.Event()
+        self._drains: asyncio.TaskGroup | None = None
+        self._boot: asyncio.Task[None] | None = None
+        self._server: Server = UvicornServer(record.config, link.note)
+        self._listeners = [socket.socket(fileno=listener.fd) for listener in record.listeners]
+
+    def run(self) -> int:
+        """Live. Returns the exit code; the process should end then."""
+        with asyncio.Runner(loop_factory=_loop_factory(self._config.loop)) as runner:
+            self._loop = runner.get_loop()
+            forks.clean_children(self._owned_fds)
+            self._link.listen(self._receive)
+            try:
+                app = self._import()
+            except BootFailure as failure:
+                return self._end(self._report(failure))
+            self._is_importing = False
+            self._streams.restore()  # an import that configures logging silences other loggers
+            code = turning.turn(self._loop, self._loop.create_task(self._live(app)))
+            return self._end(code)
+
+    def _end(self, code: int) -> int:
+        self._link.flush(_FLUSH)
+        return endings.leave(code)
+
+    # Orders. The first three methods run in the link's thread.
+
+    def _receive(self, message: dict[str, object]) -> None:
+        match message.get("type"):
+            case "dump":
+                text = stacks.dump(self._title(), self._loop)
+                self._link.send({"type": "dump", "id": message.get("id"), "text": text})
+            case "reopen_logs":
+                pass  # lines go to descriptors that were inherited: there is no file to open
+            case "drain" if self._is_importing:
+                # The main thread is inside the application's import: nothing is there to finish.
+                os._exit(ExitCode.STOPPED)
+            case "serve" | "park" | "drain":
+                self._loop.call_soon_threadsafe(self._obey, message)
+            case other:
+                self._link.note("warning", f"worker {self._id} does not understand {other!r}")
+
+    def _title(self) -> str:
+        age = time.monotonic() - self._born
+        return (
+            f"Worker {self._id} (pid {os.getpid()}, generation {self._record.generation}, "
+            f"{age:.0f} s old)"
+        )
+
+    @property
+    def _id(self) -> str:
+        return f"{self._record.slot}.{self._record.incarnation}"
+
+    def _obey(self, message: dict[str, object]) -> None:
+        """In the loop."""
+        match message:
+            case {"type": "drain", "timeout": int() | float() as limit, "close_code": int(code)}:
+                self._leave = _Leave(float(limit), code, bool(message.get("close_at_once")))
+                if self._boot is not None:
+                    self._boot.cancel()  # no effect once it is done
+                if self._drains is not None:
+                    self._drains.create_task(self._drain(self._leave))
+            case {"type": "serve"}:
+                self._is_wanted = True
+            case {"type": "park"}:
+                self._is_wanted = False
+            case _:
+                _log.error("an order cannot be understood: %r", message)
+        self._ordered.set()
+
+    # The stages
+
+    def _import(self) -> App:
+        config = self._config
+        try:
+            environment.load(config.env_file)
+            found = importer.load(self._record.app, config.app_dir, factory=config.factory)
+            return adapt(found, config.interface, config.threads)
+        except ConfigError as error:
+            raise BootFailure("options", str(error)) from None
+        except AppNotFound as error:
+            raise BootFailure("import", str(error)) from None
+        except BaseException as error:  # also SystemExit: an import may call sys.exit
+            raise BootFailure("import", _in_a_line(error), importer.explain(error)) from None
+
+    async def _live(self, app: App) -> int:
+        if self._leave is None:
+            self._boot = asyncio.create_task(self._start(app))
+            await asyncio.wait({self._boot})
+        if self._boot is None or self._boot.cancelled():
+            await self._server.stop()  # told to go before it could serve
+            return ExitCode.STOPPED
+        if (error := self._boot.exception()) is not None:
+            return await self._give_up(error)
+        self._watchdog.watch(self._loop)
+        while self._leave is None:
+            self._ordered.clear()
+            await (self._server.serve() if self._is_wanted else self._server.park())
+            await self._ordered.wait()
+        await self._drain_all(self._leave)
+        self._watchdog.unwatch()
+        await self._server.stop()
+        return ExitCode.STOPPED
+
+    async def _start(self, app: App) -> None:
+        try:
+            await self._server.start(app, self._listeners, self._hooks)
+        except ConfigError as error:
+            raise BootFailure("options", str(error)) from None
+        except AppStartFailed as error:
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            cause = error.__cause__
+            text = importer.explain(cause) if cause is not None else notes
+            raise BootFailure("lifespan", str(error), text) from None
+        mark, files = fingerprint.take()
+        self._link.send(
+            {"type": "loaded", "seconds": self._age(), "fingerprint": mark, "files": files}
+        )
+        if self._config.ready_path:
+            await self._wait_until_ready(self._config.ready_path)
+        self._link.send({"type": "ready", "seconds": self._age()})
+
+    async def _wait_until_ready(self, path: str) -> None:
+        limit = self._config.ready_timeout
+        deadline = self._loop.time() + limit
+        answer = "did not answer"
+        while self._loop.time() < deadline:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    status = await self._server.probe(path)
+                    if 200 <= status < 400:
+                        return
+                    answer = f"answered {status}"
+                    await asyncio.sleep(_PROBE_AGAIN)
+            except TimeoutError:
+                break
+        raise BootFailure(
+            "ready",
+            f"GET {path} {answer} within {limit:g} s (see --ready-path, --ready-timeout)",
+        )
+
+    async def _drain_all(self, first: _Leave) -> None:
+        async with asyncio.TaskGroup() as self._drains:
+            drained = self._drains.create_task(self._drain(first))
+        self._drains = None
+        if cut := drained.result():
+            self._link.send(
+                {
+                    "type": "cut",
+                    "requests": cut.requests,
+                    "websockets": cut.websockets,
+                    "paths": list(cut.paths),
+                }
+            )
+
+    async def _drain(self, order: _Leave) -> Cut:
+        return await self._server.drain(
+            order.limit, self._config.drain_quiet, order.close_code, order.close_at_once
+        )
+
+    async def _give_up(self, error: BaseException) -> int:
+        if not isinstance(error, BootFailure):
+            text = "".join(traceback.format_exception(error))
+            error = BootFailure("lifespan", _in_a_line(error), text)
+        code = self._report(error)
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await self._server.stop()
+        except TimeoutError:
+            _log.error("the application's shut-down took longer than %g s", _FAREWELL)
+        return code
+
+    def _report(self, failure: BootFailure) -> int:
+        self._link.send(
+            {
+                "type": "failed",
+                "stage": failure.stage,
+                "error": failure.error,
+                "traceback": stacks.clip(failure.traceback, stacks.STACK_LIMIT),
+            }
+        )
+        self._link.flush(_FLUSH)  # now: what comes next may hang
+        return ExitCode.WORKER_BOOT_FAILED
+
+    def _age(self) -> float:
+        return round(time.monotonic() - self._born, 3)
+
+    def _owned_fds(self) -> list[int]:
+        return [
+            *self._record.fds,
+            *self._link.fds(),
+            *forks.loop_fds(self._loop),
+            *self._server.owned_fds(),
+        ]
+
+
+def _loop_factory(name: str) -> type[asyncio.AbstractEventLoop] | None:
+    """What makes the loop: uvloop where it is wanted and installed, else asyncio's own."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError as error:
+        if name == "auto":
+            return None
+        raise ConfigError("--loop uvloop: it is not installed; pip install uvloop") from error
+    return uvloop.Loop
+
+
+def _in_a_line(error: BaseException) -> str:
+    """``ValueError: no such host``"""
+    return "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]

@@ -1,0 +1,10 @@
+"""What the tests of servers share."""
+
+import pytest
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest) -> str:
+    """Both event loops."""
+    name: str = request.param
+    return name

@@ -1,0 +1,183 @@
+"""A worker boots, tells how far it came, serves when it is told to, and leaves."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tercio.dataplane.scoreboard import Field
+from tercio.errors import ExitCode
+from tests.worker.rig import ROOT, Rig
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def test_it_boots_serves_and_leaves(loop: str) -> None:
+    with Rig(options={"loop": loop}) as rig:
+        loaded = rig.wait_for("loaded")
+        assert f"{ROOT}/tests/worker/apps.py" in loaded["files"]
+        assert all(file.startswith(f"{ROOT}/tests/") for file in loaded["files"])
+        assert len(loaded["fingerprint"]) == 12
+        rig.serving()
+        assert rig.get("/who") == (200, b"worker 3.7 2")
+        rig.drain()
+        assert rig.exit().code == 0
+        assert rig.messages == []
+
+
+def test_it_accepts_only_when_told(loop: str) -> None:
+    with Rig(options={"loop": loop}) as rig, rig.connect() as early:
+        early.ask("/who")
+        rig.wait_for("ready")
+        rig.send(type="dump", id=1)
+        rig.wait_for("dump")  # the loop has turned since
+        assert rig.row[Field.CONNECTIONS] == 0
+        rig.send(type="serve")
+        assert early.answer()[0] == 200
+
+        rig.send(type="park")
+        rig.send(type="dump", id=2)
+        rig.wait_for("dump")
+        with rig.connect() as late:
+            late.ask("/who")
+            early.ask("/who")  # connections go on while it is parked
+            assert early.answer()[0] == 200
+            assert rig.row[Field.CONNECTIONS] == 1
+            rig.send(type="serve")
+            assert late.answer()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("app", "error", "traceback"),
+    [
+        ("apps:ap", "module 'tests.worker.apps' has no 'ap'; callables found there: app,", ""),
+        ("app:app", "no module named 'tests.worker.app' in", ""),
+        ("broken:app", "ConnectionError: no database at db:5432", "broken.py"),
+        ("exits:app", "SystemExit: DATABASE_URL is not set", "exits.py"),
+        ("apps:HERE.x", "module 'tests.worker.apps' has no 'HERE.x'", ""),
+    ],
+)
+def test_an_import_that_fails_is_told(app: str, error: str, traceback: str) -> None:
+    with Rig(app) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "import"
+        assert error in failed["error"]
+        frames = [line for line in failed["traceback"].splitlines() if "File" in line]
+        assert not [frame for frame in frames if "src/tercio/" in frame or "importlib" in frame]
+        assert bool(frames) == bool(traceback)
+        assert not frames or traceback in frames[0]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+@pytest.mark.parametrize("app", ["says_failed", "raises", "exits"])
+def test_a_start_up_that_fails_is_told(app: str, loop: str) -> None:
+    with Rig(f"lifespans:{app}", options={"loop": loop}) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "lifespan"
+        assert "the pool is empty" in failed["error"]
+        assert "the pool is empty" in failed["traceback"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+@pytest.mark.parametrize("app", ["refuses", "believes_in_requests"])
+def test_an_app_without_lifespan_is_served(app: str) -> None:
+    with Rig(f"lifespans:{app}") as rig:
+        assert rig.serving().get("/who")[0] == 200
+
+
+def test_lifespan_on_insists() -> None:
+    with Rig("lifespans:refuses", options={"lifespan": "on"}) as rig:
+        assert rig.wait_for("failed")["stage"] == "lifespan"
+
+
+def test_it_is_ready_once_the_path_answers_well(loop: str) -> None:
+    options = {"loop": loop, "ready_path": "/readyz", "ready_timeout": 10}
+    with Rig("readiness:later", options=options) as rig:
+        rig.wait_for("ready")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/readyz", "503"), ("/raises", "500")])
+def test_an_app_that_never_gets_ready_is_told(path: str, status: str) -> None:
+    options = {"ready_path": path, "ready_timeout": 0.3}
+    with Rig("readiness:never", options=options) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "ready"
+        assert f"GET {path} answered {status} within 0.3 s" in failed["error"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_a_factory_makes_the_app() -> None:
+    with Rig("readiness:make", options={"factory": True, "lifespan": "off"}) as rig:
+        rig.wait_for("ready")
+
+
+def test_another_version_is_refused() -> None:
+    with Rig(record={"version": "0.0.1"}) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "version"
+        assert failed["error"].startswith("Tercio was upgraded from 0.0.1 to ")
+        assert failed["error"].endswith("; restart")
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_another_layout_is_refused() -> None:
+    with Rig(record={"layout": 99}) as rig:
+        assert rig.wait_for("failed")["stage"] == "version"
+
+
+def test_term_from_outside_asks_for_a_successor(loop: str) -> None:
+    with Rig(options={"loop": loop}) as rig:
+        rig.serving()
+        rig.process.send_signal(signal.SIGTERM)
+        assert rig.wait_for("replace")["signal"] == "SIGTERM"
+        rig.process.send_signal(signal.SIGINT)
+        assert rig.get()[0] == 200
+
+
+def test_a_stop_is_obeyed_during_the_import() -> None:
+    with Rig("endless_import:app") as rig:
+        assert rig.tells() == "importing\n"
+        rig.drain()
+        assert rig.exit().code == 0
+
+
+def test_a_stop_is_obeyed_during_the_start_up(loop: str) -> None:
+    with Rig("lifespans:hangs", options={"loop": loop}) as rig:
+        assert rig.tells() == "starting\n"
+        rig.drain()
+        assert rig.exit().code == 0
+
+
+def test_it_ends_when_its_primary_is_gone() -> None:
+    with Rig() as rig:
+        rig.serving()
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, rig.lifeline)  # closes the writing end
+        os.close(null)
+        assert rig.exit().signal == signal.SIGKILL
+
+
+def test_variables_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("RIG_COLOUR=green\n")
+    with Rig("environ:app", options={"env_file": [str(file)]}) as rig:
+        assert rig.serving().get() == (200, b"green")
+
+
+def test_a_missing_file_of_variables_is_told(tmp_path: Path) -> None:
+    with Rig(options={"env_file": [str(tmp_path / "env")]}) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "options"
+        assert "there is no such file" in failed["error"]
+
+
+def test_kernel_limits_are_set() -> None:
+    with Rig("environ:limits", record={"rlimits": {"nofile": 99, "cpu": 50}}) as rig:
+        assert rig.serving().get() == (200, b"99 99 50 51")
+
+
+def test_the_soft_limit_of_descriptors_is_raised() -> None:
+    with Rig("environ:limits") as rig:
+        soft, hard, *_ = rig.serving().get()[1].split()
+        assert soft == hard or int(soft) == 1 << 20

@@ -1,0 +1,31 @@
+"""WSGI applications."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Start = Callable[[str, list[tuple[str, str]]], object]
+
+
+def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
+    match environ["PATH_INFO"]:
+        case "/echo":
+            start("200 OK", [("content-type", "text/plain")])
+            yield environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        case "/raise":
+            raise ValueError("as asked")
+        case "/endless":
+            start("200 OK", [("content-type", "text/plain")])
+            try:
+                while True:
+                    yield b"x" * 100
+            finally:
+                os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+        case "/stuck":
+            start("200 OK", [("content-type", "text/plain")])
+            yield b"x"
+            threading.Event().wait()
+        case _:
+            start("200 OK", [("content-type", "text/plain")])
+            yield threading.current_thread().name.encode()
