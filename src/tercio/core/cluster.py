@@ -96,6 +96,12 @@ class Cluster:
             return self.rollout.generation, self.rollout.revision
         return self.generation, self.revision
 
+    def policy_for(self, generation: int) -> Policy:
+        """The figures that a worker of ``generation`` goes by: a reload brings its own."""
+        if self.rollout is not None and self.rollout.generation == generation:
+            return self.rollout.policy
+        return self.policy
+
     # What is done
 
     def publish(self, event: events.Event) -> None:
@@ -115,7 +121,7 @@ class Cluster:
             phase=Phase.BOOTING,
             since=now,
             spawned=now,
-            deadline=now + self.policy.start_timeout,
+            deadline=now + self.policy_for(generation).start_timeout,
         )
         slot.workers.append(worker)
         self.publish(events.WorkerStarting(who, generation, cause))

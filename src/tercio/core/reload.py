@@ -25,7 +25,7 @@ def advance(cluster: Cluster, now: float) -> None:
         return
     if now >= rollout.deadline:
         seconds = rollout.deadline - rollout.started
-        rollout.fail(f"not done after {seconds:.0f} s (--reload-timeout)")
+        rollout.fail(f"not done after {seconds:g} s (--reload-timeout)")
     slots = cluster.wanted()
     if rollout.failure is not None:
         _reject(cluster, rollout, rollout.failure)

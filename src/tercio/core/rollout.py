@@ -83,8 +83,12 @@ class Rollout:
         """Slots that may start a successor now.
 
         Only successors that boot beside a serving worker count against `surge`: a slot without one
-        has nothing to protect, and holding it back would only lengthen the gap.
+        has nothing to protect, and holding it back would only lengthen the gap. Once a successor
+        has a fault, its death will end the reload: nothing more is started for it.
         """
+        ours = [w for slot in slots for w in slot.workers if w.generation == self.generation]
+        if any(worker.fault is not None for worker in ours):
+            return []
         successors = [self.successor(slot) for slot in slots]
         booting = sum(
             1

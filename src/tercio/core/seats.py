@@ -10,10 +10,10 @@ from tercio.core.rollout import Stage
 
 def expire(cluster: Cluster, now: float) -> None:
     """End every wait that has reached its deadline."""
-    policy = cluster.policy
     for worker in cluster.workers():
         if worker.deadline is None or now < worker.deadline:
             continue
+        policy = cluster.policy_for(worker.generation)
         match worker.phase:
             case Phase.BOOTING:
                 reason = f"was not loaded after {policy.start_timeout:g} s (--start-timeout)"
@@ -128,7 +128,8 @@ def departure(cluster: Cluster, worker: Worker) -> str:
 
 
 def _has_soaked(cluster: Cluster, worker: Worker, now: float) -> bool:
-    return worker.ready_at is not None and now >= worker.ready_at + cluster.policy.soak
+    soak = cluster.policy_for(worker.generation).soak
+    return worker.ready_at is not None and now >= worker.ready_at + soak
 
 
 def _rank(cluster: Cluster, worker: Worker) -> tuple[bool, bool, int]:

@@ -97,7 +97,7 @@ class Supervisor:
         worker = self.cluster.find(item.worker)
         if worker is None or worker.phase is not Phase.BOOTING:
             return
-        policy = self.cluster.policy
+        policy = self.cluster.policy_for(worker.generation)
         worker.loaded = item.fingerprint
         # The worker gives up by itself and says what the app answered; this is the belt.
         worker.enter(Phase.PROBING, now, now + policy.ready_timeout + policy.kill_grace)
