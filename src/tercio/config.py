@@ -246,7 +246,9 @@ class Config:
         2.0, kinds.duration(), "How long a new worker must stay ready before a reload counts it."
     )
     trial: float = START.option(
-        2.0, kinds.duration(), "How long the first new worker serves before the next one starts."
+        2.0,
+        kinds.duration(),
+        "How long all new workers serve, the old ones parked, before a reload is final.",
     )
     surge: int = START.option(
         1, kinds.whole(1, 1024), "How many new workers start at once in a reload."
