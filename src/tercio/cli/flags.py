@@ -142,7 +142,9 @@ class OptionsCommand(click.Command):
             formatter.write_dl(others)
         if self.examples:
             with formatter.section("Examples"):
-                formatter.write_dl(self.examples, col_max=64)
+                # Two lines each: side by side they do not fit into 80 columns.
+                for command, meaning in self.examples:
+                    formatter.write(f"  {command}\n      {meaning}\n")
         formatter.write_paragraph()
         flags = sum(isinstance(parameter, Flag) for parameter in self.get_params(ctx))
         formatter.write_text(
