@@ -1,14 +1,15 @@
 """The control socket: the only door to the primary.
 
-A Unix socket in a private directory. Who connects must have our uid, or be root. Requests are
-size-limited JSON lines; an answer is any number of ``{"event": …}`` lines and one ``{"result": …}``
-or ``{"error": …}``.
+A Unix socket in a private directory. Who connects must have our uid, or be root. A connection is
+one request, a size-limited JSON line; the answer is any number of ``{"event": …}`` lines and one
+``{"result": …}`` or ``{"error": …}``. docs/control-protocol.md describes it for people.
 """
 
 import asyncio
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from tercio.errors import ControlError, ProtocolError
@@ -17,10 +18,11 @@ from tercio.system.peer import peer_credentials
 
 VERSION: Final = 1
 
-_MOST_CLIENTS: Final = 32
+_MOST_CLIENTS: Final = 64
 _MOST_REQUEST_BYTES: Final = 64 * 1024
-_MOST_UNSENT_BYTES: Final = 4 << 20  # a client that reads nothing is cut off here
-_REQUEST_WAIT: Final = 10.0  # seconds to send the first request; later ones may take their time
+_REQUEST_WAIT: Final = 10.0  # seconds to send the request
+_GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer
+_READ_WAIT: Final = 30.0  # seconds that a client may let a full buffer stand before it is cut off
 
 
 class Control:
@@ -58,58 +60,83 @@ class Control:
         self._clients.add(task)
         try:
             await self._converse(reader, writer)
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass  # the client is gone or too slow; its request goes on
+            await _say_goodbye(reader, writer)
+        except (ConnectionError, TimeoutError):
+            pass  # the client is gone or reads nothing; what it asked for goes on
         finally:
             self._clients.discard(task)
-            writer.close()
+            writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        refusal = self._refusal(writer)
-        if refusal is not None:
-            _send(writer, {"error": refusal, "exit": 1})
-            await writer.drain()
-            return
         try:
-            async with asyncio.timeout(_REQUEST_WAIT):
-                line = await reader.readuntil(b"\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            _send(writer, {"error": f"a request has at most {_MOST_REQUEST_BYTES} bytes"})
-            await writer.drain()
-            return
-        _send(writer, await self._answer(line, reader, writer))
-        await writer.drain()
+            self._check(writer)
+            request = _parse(await _line(reader))
+            message = {"result": await self._answer(request, reader, writer)}
+        except ControlError as error:
+            message = {"error": str(error), "exit": 1}
+        await _send(writer, message)
 
     async def _answer(
-        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> dict[str, object]:
+        self,
+        request: Mapping[str, object],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> object:
+        conversation = Conversation(self._runtime, lambda item: _send(writer, item))
+        answer = asyncio.ensure_future(conversation.answer(request))
+        gone = asyncio.ensure_future(_end_of(reader))
         try:
-            request = _parse(line)
-            conversation = Conversation(self._runtime, lambda item: _send(writer, item))
-            answer = asyncio.ensure_future(conversation.answer(request))
-            gone = asyncio.ensure_future(reader.read(1))
-            try:
-                await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not answer.done():
-                    raise ConnectionResetError("the client left")
-                return {"result": await answer}
-            finally:
-                for task in (answer, gone):
-                    task.cancel()
-                await asyncio.gather(answer, gone, return_exceptions=True)
-        except ControlError as error:
-            return {"error": str(error), "exit": 1}
+            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ConnectionResetError("the client left")
+            return await answer
+        finally:
+            for task in (answer, gone):
+                task.cancel()
+            await asyncio.gather(answer, gone, return_exceptions=True)
 
-    def _refusal(self, writer: asyncio.StreamWriter) -> str | None:
-        if len(self._clients) > _MOST_CLIENTS:
-            return f"{_MOST_CLIENTS} clients are connected already"
+    def _check(self, writer: asyncio.StreamWriter) -> None:
+        """Refuse who has no business here. Raises `ControlError`."""
         try:
             uid = peer_credentials(writer.get_extra_info("socket")._sock).uid
-        except (ProtocolError, AttributeError):
-            return "your identity cannot be read from the socket"
+        except (ProtocolError, AttributeError) as error:
+            raise ControlError("your identity cannot be read from the socket") from error
         if uid not in (0, os.geteuid()):
-            return "the cluster belongs to another user"
-        return None
+            raise ControlError("the cluster belongs to another user")
+        if len(self._clients) > _MOST_CLIENTS:
+            raise ControlError(f"{_MOST_CLIENTS} clients are connected already")
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        async with asyncio.timeout(_REQUEST_WAIT):
+            return await reader.readuntil(b"\n")
+    except TimeoutError as error:
+        raise ControlError(f"no request came within {_REQUEST_WAIT:g} s") from error
+    except asyncio.IncompleteReadError as error:
+        raise ControlError("the request has no end: it is one line") from error
+    except asyncio.LimitOverrunError as error:
+        raise ControlError(f"a request has at most {_MOST_REQUEST_BYTES} bytes") from error
+
+
+async def _say_goodbye(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close when the client has read the answer.
+
+    Closing with bytes of its unread would reset the connection, and take the answer with it.
+    """
+    writer.write_eof()
+    with suppress(TimeoutError):  # a client that does not hang up is hung up on
+        async with asyncio.timeout(_GOODBYE_WAIT):
+            await _end_of(reader)
+    writer.close()
+    async with asyncio.timeout(_READ_WAIT):
+        await writer.wait_closed()
+
+
+async def _end_of(reader: asyncio.StreamReader) -> None:
+    """Return when the client has gone. What it says after its request is not listened to."""
+    while await reader.read(_MOST_REQUEST_BYTES):
+        pass
 
 
 def _parse(line: bytes) -> Mapping[str, object]:
@@ -126,8 +153,8 @@ def _parse(line: bytes) -> Mapping[str, object]:
     return request
 
 
-def _send(writer: asyncio.StreamWriter, message: Mapping[str, object]) -> None:
-    if writer.transport.get_write_buffer_size() > _MOST_UNSENT_BYTES:
-        writer.transport.abort()
-        raise ConnectionAbortedError("the client does not read")
+async def _send(writer: asyncio.StreamWriter, message: Mapping[str, object]) -> None:
+    """Send a line, and wait while the client has too much to read already."""
     writer.write(json.dumps(message).encode() + b"\n")
+    async with asyncio.timeout(_READ_WAIT):
+        await writer.drain()

@@ -1,21 +1,28 @@
 """Answer control requests: each is a small conversation that ends with a result or an error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Final, Protocol
 
 from tercio.core import inputs
 from tercio.core.cluster import Cluster
-from tercio.core.events import ReloadRefused, ScaleRefused, StartGivenUp, WorkerBootFailed
+from tercio.core.events import (
+    ReloadCommitted,
+    ReloadRefused,
+    ReloadRejected,
+    ScaleRefused,
+    Stopped,
+    WorkerBootFailed,
+)
 from tercio.core.model import Phase, WorkerId
 from tercio.errors import ControlError
 from tercio.primary.journal import Entry, Journal
 
-_DUMP_WAIT: Final = 5.0  # seconds for a worker to answer with its stacks
 _QUEUED_EVENTS: Final = 1000  # events a slow client may be behind; then it is told and cut off
 
-Send = Callable[[Mapping[str, object]], "asyncio.Future[None] | None"]
+Emit = Callable[[Mapping[str, object]], Awaitable[None]]
 
 
 class Runtime(Protocol):
@@ -40,9 +47,9 @@ class Runtime(Protocol):
 
 
 class Conversation:
-    """One request of one client. ``emit`` sends it a line."""
+    """One request of one client. ``emit`` sends it a line, and waits for a slow reader."""
 
-    def __init__(self, runtime: Runtime, emit: Callable[[dict[str, object]], object]) -> None:
+    def __init__(self, runtime: Runtime, emit: Emit) -> None:
         self._runtime = runtime
         self._emit = emit
 
@@ -74,110 +81,134 @@ class Conversation:
         since = _whole(request, "since", 0)
         async with self._entries() as entries:
             for entry in journal.since(since):
-                self._emit({"event": entry.to_json()})
+                await self._emit({"event": entry.to_json()})
             if request.get("follow", True):
                 async for entry in entries:
-                    self._emit({"event": entry.to_json()})
+                    await self._emit({"event": entry.to_json()})
         return {"newest": journal.newest}
 
     async def _reload(self, request: Mapping[str, object]) -> dict[str, object]:
         async with self._entries() as entries:
-            number = self._runtime.ask_reload()
+            with self._refusals(ReloadRefused):
+                number = self._runtime.ask_reload()
             if not _waits(request):
                 return {"request": number}
             async for entry in entries:
-                self._emit({"event": entry.to_json()})
-                fields = entry.to_json()
-                requests = fields.get("requests")
-                ours = isinstance(requests, list) and number in requests
-                if entry.event.__class__.__name__ == "ReloadCommitted" and ours:
-                    return {"request": number, "generation": fields["generation"]}
-                if entry.event.__class__.__name__ == "ReloadRejected" and ours:
-                    raise ControlError(entry.event.text)
-                if isinstance(entry.event, ReloadRefused):
-                    raise ControlError(entry.event.text)
+                await self._emit({"event": entry.to_json()})
+                match entry.event:
+                    case ReloadCommitted() as event if number in event.requests:
+                        return {"request": number, "generation": event.generation}
+                    case ReloadRejected() as event if number in event.requests:
+                        raise ControlError(event.text)
+                    case _:
+                        pass
         raise ControlError("the cluster stopped before the reload was done")
 
     async def _scale(self, request: Mapping[str, object]) -> dict[str, object]:
         cluster = self._runtime.cluster
-        target = _target(request.get("to"), cluster.target)
+        before = cluster.target
+        target = _target(request.get("to"), before)
         async with self._entries() as entries:
             if cluster.stopping is not None:
                 raise ControlError("the cluster is stopping")
-            refused: list[ScaleRefused] = []
-            unsubscribe = self._runtime.journal.subscribe(
-                lambda entry: (
-                    refused.append(entry.event) if isinstance(entry.event, ScaleRefused) else None
-                )
-            )
-            self._runtime.tell(inputs.ScaleAsked(target))
-            unsubscribe()
-            if refused:
-                raise ControlError(refused[0].text)
-            if _waits(request):
-                await self._until(entries, lambda: _is_settled(cluster, target), set())
-        return {"target": cluster.target, "ready": cluster.ready_count()}
+            with self._refusals(ScaleRefused):
+                self._runtime.tell(inputs.ScaleAsked(target))
+            if not _waits(request):
+                return {"target": cluster.target, "ready": cluster.ready_count()}
+            is_settled = partial(_is_settled, cluster, target)
+            outlook = "it is tried again for as long as the cluster runs"
+            await self._until(entries, is_settled, range(before, target), outlook)
+        ready = cluster.ready_count()
+        text = f"{ready} of {cluster.target} workers are ready"
+        return {"target": cluster.target, "ready": ready, "text": text}
 
     async def _recycle(self, request: Mapping[str, object]) -> dict[str, object]:
         cluster = self._runtime.cluster
         slots = _slots(request.get("slots"), cluster.target)
         async with self._entries() as entries:
+            if cluster.stopping is not None:
+                raise ControlError("the cluster is stopping")
             old = {worker.id for number in slots for worker in cluster.slot(number).serving}
             if not old:
                 raise ControlError(f"no worker serves in slots {list(slots)}")
+            replaced = [str(who) for who in sorted(old)]
             self._runtime.tell(inputs.RecycleAsked(slots))
-            if _waits(request):
-                await self._until(
-                    entries, lambda: not any(_serves(cluster, who) for who in old), set(slots)
-                )
-        return {"replaced": [str(who) for who in sorted(old)]}
+            if not _waits(request):
+                return {"replaced": replaced}
+
+            def is_done() -> bool:
+                return not any(_serves(cluster, who) for who in old)
+
+            await self._until(entries, is_done, slots, "the old worker serves on")
+        return {"replaced": replaced, "text": f"replaced {', '.join(replaced)}"}
 
     async def _stop(self, request: Mapping[str, object]) -> dict[str, object]:
         async with self._entries() as entries:
             self._runtime.tell(inputs.StopAsked(143, at_once=request.get("now") is True))
             if _waits(request):
                 async for entry in entries:
-                    self._emit({"event": entry.to_json()})
-                    if entry.event.__class__.__name__ == "Stopped":
+                    await self._emit({"event": entry.to_json()})
+                    if isinstance(entry.event, Stopped):
                         return entry.to_json()
         return {}
 
     async def _until(
-        self, entries: AsyncIterator[Entry], is_done: Callable[[], bool], slots: set[int]
+        self,
+        entries: AsyncIterator[Entry],
+        is_done: Callable[[], bool],
+        slots: Collection[int],
+        outlook: str,
     ) -> None:
-        """Show events until it is done; a worker that cannot start in ``slots`` ends it."""
+        """Show events until it is done; a worker that cannot start in ``slots`` ends it.
+
+        ``outlook`` says how things go on in that case.
+        """
         while not is_done():
             entry = await anext(entries, None)
             if entry is None:
                 raise ControlError("the cluster stopped before this was done")
-            self._emit({"event": entry.to_json()})
+            await self._emit({"event": entry.to_json()})
             event = entry.event
             if isinstance(event, WorkerBootFailed) and event.worker.slot in slots:
-                raise ControlError(f"{event.text}; the old worker serves on")
+                raise ControlError(f"{event.text}; {outlook}")
+
+    @contextmanager
+    def _refusals(self, kind: type[ReloadRefused | ScaleRefused]) -> Iterator[None]:
+        """Raise the refusal that is published within: another client's is not ours."""
+        refused: list[str] = []
+
+        def keep(entry: Entry) -> None:
+            if isinstance(entry.event, kind):
+                refused.append(entry.event.text)
+
+        unsubscribe = self._runtime.journal.subscribe(keep)
+        try:
+            yield
+        finally:
+            unsubscribe()
+        if refused:
+            raise ControlError(refused[0])
 
     @asynccontextmanager
     async def _entries(self) -> AsyncIterator[AsyncIterator[Entry]]:
         """The events from now on. A client that falls too far behind is cut off with an error."""
-        queue: asyncio.Queue[Entry | None] = asyncio.Queue(_QUEUED_EVENTS)
+        queue: asyncio.Queue[Entry] = asyncio.Queue(_QUEUED_EVENTS)
+        missed = 0
 
         def keep(entry: Entry) -> None:
-            if not queue.full():
+            nonlocal missed
+            if missed or queue.full():
+                missed += 1
+            else:
                 queue.put_nowait(entry)
 
         async def iterate() -> AsyncIterator[Entry]:
-            expected: int | None = None
             while True:
-                entry = await queue.get()
-                if entry is None:
-                    return
-                if expected is not None and entry.sequence != expected:
-                    missed = entry.sequence - expected
+                if missed and queue.empty():
                     raise ControlError(f"missed {missed} events: this client reads too slowly")
-                expected = entry.sequence + 1
+                entry = await queue.get()
                 yield entry
-                if entry.event.__class__.__name__ == "Stopped":
-                    return
-                if isinstance(entry.event, StartGivenUp):
+                if isinstance(entry.event, Stopped):
                     return
 
         unsubscribe = self._runtime.journal.subscribe(keep)
@@ -209,7 +240,7 @@ def _target(asked: object, now: int) -> int:
 def _slots(asked: object, target: int) -> tuple[int, ...]:
     if asked == "all":
         return tuple(range(target))
-    if not isinstance(asked, list) or not all(isinstance(number, int) for number in asked):
+    if not isinstance(asked, list) or not all(type(number) is int for number in asked):
         raise ControlError("'slots' must be a list of slot numbers or \"all\"")
     for number in asked:
         if not 0 <= number < target:
