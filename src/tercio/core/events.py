@@ -55,17 +55,20 @@ class ClusterStarted(Event):
     """The listeners are open and the first workers are being started."""
 
     name: str
+    app: str
     urls: tuple[str, ...]
     workers: int
     why: str
     server: str
     runtime_dir: str
+    pid: int
+    version: str
 
     @property
     def text(self) -> str:
         return (
-            f"Tercio serves {', '.join(self.urls)} with {self.workers} workers ({self.why}); "
-            f"server {self.server}, cluster {self.name!r} in {self.runtime_dir}"
+            f"Tercio serves {self.app} at {', '.join(self.urls)} with {self.workers} workers "
+            f"({self.why}), server {self.server}"
         )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tercio.core.events import Event, Level
+from tercio.core.events import ClusterStarted, Event, Level
+from tercio.primary.banner import banner
 
 KEPT: Final = 1000
 
@@ -81,6 +82,10 @@ class Journal:
         return lambda: self._listeners.remove(listener)
 
     def _log(self, event: Event) -> None:
+        if isinstance(event, ClusterStarted):
+            for line in banner(event):
+                _logger.info(line.plain, extra={"color_message": line.coloured})
+            return
         _logger.log(_LEVELS[event.level], "%s", event.text)
         details = getattr(event, "traceback", "") or getattr(event, "stack", "")
         # N workers fail with one and the same traceback: it is shown once.

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from tercio import __version__
 from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
@@ -235,11 +236,14 @@ class Primary:
         self.journal.publish(
             events.ClusterStarted(
                 name=setup.name,
+                app=setup.settings.config.app,
                 urls=tuple(listener.url for listener in setup.listeners),
                 workers=setup.size.workers,
                 why=setup.size.why,
                 server=setup.settings.config.server,
                 runtime_dir=setup.claim.path,
+                pid=os.getpid(),
+                version=__version__,
             )
         )
         for text in start_warnings(setup.settings.config):
