@@ -49,7 +49,9 @@ def choose(name: object, runtime_dir: object, environ: Mapping[str, str] = os.en
     places = rundir.places(option, environ)
     if local_directory and not option:
         places = [*rundir.places(local_directory, environ), *places]
-    running = rundir.clusters(places)
+    # Only where root was pointed to: in a shared place anybody can have planted something.
+    is_named = bool(runtime_dir) and os.geteuid() == 0
+    running = rundir.clusters(places, of_others=is_named)
     if wanted:
         matching = [cluster for cluster in running if cluster.name == wanted]
     elif len(running) > 1 and local_name:

@@ -122,6 +122,12 @@ def _notes(status: Message) -> Iterator[str]:
     for worker in records(status, "workers"):
         if note := text(worker, "note"):
             yield f"slot {_count(number(worker, 'slot'))}: {escape(note)}"
+    for worker in records(status, "workers"):
+        if lost := number(worker, "log_dropped"):
+            yield (
+                f"slot {_count(number(worker, 'slot'))}: {_count(lost)} log lines dropped, "
+                "nobody read them in time"
+            )
     notes = status.get("notes")
     for note in notes if isinstance(notes, list) else ():
         yield escape(note)

@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
             code = asyncio.run(_run(setup))
     except TercioError as error:
         # Names and paths in it came from outside: no control byte of theirs reaches a terminal.
-        text = "\n".join(escape(line) for line in str(error).splitlines())
-        sys.stderr.write(f"Error: {text}\n")
+        text = "\n".join(escape(line) for line in str(error).split("\n"))
+        sys.stderr.write(f"tercio: {text}\n")
         is_config = isinstance(error, ConfigError)
         return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
     streams.flush(_FLUSH_WAIT)

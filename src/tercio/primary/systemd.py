@@ -13,6 +13,7 @@ from tercio.core.events import (
 )
 from tercio.primary.journal import Entry, Journal
 from tercio.system import notify
+from tercio.system.lines import escape
 
 
 class Systemd:
@@ -34,8 +35,12 @@ class Systemd:
                 notify.ready(os.getpid(), event.text)
             case ReloadStarted():
                 notify.reloading()
-            case ReloadCommitted() | ReloadRejected() | ReloadRefused():
-                notify.ready(os.getpid(), event.text)
+            case ReloadRefused():
+                # systemd waits for both when it was `systemctl reload` that asked.
+                notify.reloading()
+                notify.ready(os.getpid(), escape(event.text))
+            case ReloadCommitted() | ReloadRejected():
+                notify.ready(os.getpid(), escape(event.text))
             case StopStarted():
                 notify.stopping()
             case _:

@@ -156,9 +156,12 @@ def places(option: str = "", environ: Mapping[str, str] | None = None) -> list[s
     return list(dict.fromkeys(found + _shared_places(variables)))
 
 
-def clusters(places: Iterable[str]) -> list[Cluster]:
-    """Return the clusters alive in these directories; what is not ours is not looked at."""
-    return [cluster for place in dict.fromkeys(places) for cluster in _alive_in(place)]
+def clusters(places: Iterable[str], *, of_others: bool = False) -> list[Cluster]:
+    """Return the clusters alive in these directories; what is not ours is not looked at.
+
+    ``of_others`` looks all the same, for root who was told where.
+    """
+    return [cluster for place in dict.fromkeys(places) for cluster in _alive_in(place, of_others)]
 
 
 def _service_directory(environ: Mapping[str, str]) -> str:
@@ -247,14 +250,14 @@ def _remove_leftovers(directory: int) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def _alive_in(place: str) -> Iterator[Cluster]:
-    with _opened(place) as parent:
+def _alive_in(place: str, of_others: bool) -> Iterator[Cluster]:
+    with _opened(place, of_others) as parent:
         if parent is None:
             return
         for name in sorted(os.listdir(parent)):
             if not _NAME.fullmatch(name):
                 continue
-            with _opened(name, parent) as directory:
+            with _opened(name, of_others, parent) as directory:
                 if directory is None or (pid := _owner_of(directory)) is None:
                     continue
                 path = os.path.join(place, name)
@@ -262,14 +265,16 @@ def _alive_in(place: str) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _opened(path: str, parent: int | None = None) -> Iterator[int | None]:
-    """Open a directory if it is ours, else yield None."""
+def _opened(path: str, of_others: bool, parent: int | None = None) -> Iterator[int | None]:
+    """Open a directory if it is ours or may be somebody else's, else yield None."""
     directory = None
     try:
         with suppress(OSError):
             directory = os.open(path, DIRECTORY, dir_fd=parent)
-        trusted = directory is not None and os.fstat(directory).st_uid == os.geteuid()
-        yield directory if trusted else None
+        if directory is None or of_others or os.fstat(directory).st_uid == os.geteuid():
+            yield directory
+        else:
+            yield None
     finally:
         if directory is not None:
             os.close(directory)

@@ -282,4 +282,7 @@ def _loop_factory(name: str) -> type[asyncio.AbstractEventLoop] | None:
 
 def _in_a_line(error: BaseException) -> str:
     """``ValueError: no such host``"""
-    return "".join(traceback.format_exception_only(error)).strip().rpartition("\n")[2]
+    parts = traceback.format_exception_only(error)
+    # A SyntaxError tells its place first, indented; a long message has its gist in the first line.
+    gist = next((part for part in parts if not part.startswith("  ")), parts[-1])
+    return gist.strip().partition("\n")[0]
