@@ -88,3 +88,17 @@ def test_a_rolling_reload_soaks_as_long_as_its_own_options_say() -> None:
     commands = play.tell(inputs.Tick(), after=0.5)
     assert Serve(canary) in commands
     assert [c.worker for c in commands if isinstance(c, Drain)] == [old]
+
+
+def test_a_rolling_reload_has_one_process_more_than_workers() -> None:
+    play = Play(workers=3)
+    (canary,) = spawned(play.reload(replace(POLICY, surge=3), headroom=0))
+    assert spawned(play.make_ready(canary)) == []  # it soaks
+    assert spawned(play.tell(inputs.Tick(), after=POLICY.soak)) == []  # its predecessor drains
+    (second,) = spawned(play.tell(inputs.Exited(WorkerId(canary.slot, 1), "exited with 0", True)))
+    assert second.slot != canary.slot
+
+
+def test_a_rolling_reload_has_time_for_every_drain() -> None:
+    policy = replace(POLICY, drain_timeout=100)
+    assert policy.reload_limit(3) < 3 * 100 < policy.reload_limit(3, is_exact=False)

@@ -39,10 +39,12 @@ class Policy:
         """Early deaths within `breaker_window` after which the breaker opens."""
         return self.breaker_deaths or max(5, 2 * target)
 
-    def reload_limit(self, target: int) -> float:
+    def reload_limit(self, target: int, *, is_exact: bool = True) -> float:
         """How long a whole reload may take: the sum of the bounds of each wait in it."""
         if self.reload_timeout:
             return self.reload_timeout
-        turns = -(-max(target, 1) // self.surge)
         boot = self.start_timeout + self.ready_timeout + self.kill_grace
+        if not is_exact:
+            return (max(target, 1) + 1) * (boot + self.soak + self.drain_timeout) + self.trial
+        turns = -(-max(target, 1) // self.surge)
         return turns * boot + self.drain_timeout + self.soak + self.trial

@@ -72,7 +72,7 @@ def _begin(cluster: Cluster, waiting: PendingReload, now: float) -> None:
         policy=waiting.policy,
         requests=waiting.requests,
         started=now,
-        deadline=now + waiting.policy.reload_limit(cluster.target),
+        deadline=now + waiting.policy.reload_limit(cluster.target, is_exact=waiting.is_exact),
         is_exact=waiting.is_exact,
     )
     # A person asks because something was mended: what held slots back is forgotten.

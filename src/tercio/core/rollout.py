@@ -13,7 +13,7 @@ un-parks the predecessors. Either way rollback starts nothing, so it is exact al
 disk are new already.
 
 When memory is short the reload is *rolling*: each slot changes as soon as its own successor has
-soaked, and its predecessor leaves at once. Its rollback is not exact, and the events say so.
+soaked, its predecessor leaves at once, and the next slot waits until that one is gone. Its rollback is not exact, and the events say so.
 """
 
 from dataclasses import dataclass
@@ -97,6 +97,9 @@ class Rollout:
         )
         canary_is_ready = any(s is not None and s.ready_at is not None for s in successors)
         free = (self.policy.surge if canary_is_ready else 1) - booting
+        if not self.is_exact:
+            # There is memory for one more process, and whoever soaks or drains has it.
+            free = 0 if any(len(slot.workers) > 1 for slot in slots) else 1
         chosen: list[Slot] = []
         for slot, worker in zip(slots, successors, strict=True):
             if worker is not None or not slot.has_room():
