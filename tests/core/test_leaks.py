@@ -15,6 +15,7 @@ MB = 1_000_000
 
 def test_one_sample_over_the_limit_never_triggers() -> None:
     history = MemoryHistory()
+    history.observe(-1.0, 100 * MB, LIMITED)
     assert history.observe(0.0, 301 * MB, LIMITED) is None
     assert history.observe(1.0, 299 * MB, LIMITED) is None
     assert history.observe(2.0, 301 * MB, LIMITED) is None
@@ -22,9 +23,20 @@ def test_one_sample_over_the_limit_never_triggers() -> None:
 
 def test_two_in_a_row_do_and_the_reason_says_so() -> None:
     history = MemoryHistory()
+    history.observe(-1.0, 100 * MB, LIMITED)
     history.observe(0.0, 301 * MB, LIMITED)
     reason = history.observe(1.0, 302 * MB, LIMITED)
     assert reason == "memory 302 MB is over the limit of 300 MB (--limit-max-memory)"
+
+
+def test_a_worker_that_is_over_the_limit_when_fresh_is_no_leak_until_it_grows() -> None:
+    # A replacement would be over it too, and its replacement: a loop without end.
+    history = MemoryHistory()
+    for t in range(100):
+        assert history.observe(float(t), (320 + t % 50) * MB, LIMITED) is None
+    assert history.is_over_when_fresh(LIMITED)
+    history.observe(100.0, 385 * MB, LIMITED)
+    assert history.observe(101.0, 386 * MB, LIMITED) is not None
 
 
 def test_steady_growth_over_a_whole_window_is_a_leak() -> None:

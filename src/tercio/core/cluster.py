@@ -59,6 +59,7 @@ class Cluster:
     memory: dict[WorkerId, MemoryHistory] = field(default_factory=dict)
     allowances: dict[WorkerId, float] = field(default_factory=dict)  # jitter of its limits
     last_sampled: float | None = None
+    judges_from: float = 0.0  # whoever judges was late; beats may be old for the same reason
     cut_requests: int = 0
     cut_websockets: int = 0
     last_reload: events.Event | None = None
@@ -112,7 +113,6 @@ class Cluster:
         generation, revision = self.next_generation_to_start()
         slot.incarnations += 1
         slot.started_at = now
-        slot.vacated = False
         who = WorkerId(slot.number, slot.incarnations)
         worker = Worker(
             id=who,
@@ -131,6 +131,7 @@ class Cluster:
         """Let it take connections."""
         worker.enter(Phase.SERVING, now)
         worker.serving_at = now
+        self.slot(worker.id.slot).vacated = False
         self.outbox.append(commands.Serve(worker.id))
         self.publish(events.WorkerServing(worker.id, worker.generation))
 

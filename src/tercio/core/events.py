@@ -278,11 +278,16 @@ class WorkerDied(WorkerEvent):
     note: str
     uptime: float
     phase: str
+    lost_requests: int = 0
 
     @property
     def text(self) -> str:
         note = f" ({self.note})" if self.note else ""
-        return f"worker {self.worker} died while {self.phase}: {self.status}{note}"
+        lost = ""
+        if self.lost_requests:
+            were = "request was" if self.lost_requests == 1 else "requests were"
+            lost = f"; {self.lost_requests} {were} lost"
+        return f"worker {self.worker} died while {self.phase}: {self.status}{note}{lost}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +365,23 @@ class RetirementPaused(WorkerEvent):
         return (
             f"worker {self.worker} is kept although {self.reason}: "
             "the last release was rejected, a replacement would load it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTooLow(WorkerEvent):
+    """A fresh worker takes more than the memory limit; replacing it would change nothing."""
+
+    level: ClassVar[Level] = Level.WARNING
+    used_bytes: int
+    limit_bytes: int
+
+    @property
+    def text(self) -> str:
+        return (
+            f"worker {self.worker} takes {self.used_bytes / 1e6:.0f} MB when it is fresh, more "
+            f"than the limit of {self.limit_bytes / 1e6:.0f} MB: it is kept unless it grows; "
+            "raise --limit-max-memory, or run fewer workers"
         )
 
 

@@ -25,6 +25,7 @@ class Ready:
     """A worker can serve."""
 
     worker: WorkerId
+    used_bytes: int | None = None  # private memory before its first request
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Exited:
     status: str  # for people: "exited with 3", "killed by SIGKILL"
     is_clean: bool  # exit status 0
     note: str = ""  # such as "the kernel's OOM killer ended it"
+    in_flight: int = 0  # requests that it had begun, did not end, and did not report as cut
+    websockets: int = 0  # the same of WebSockets
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ _BUCKETS: Final = 10
 _LEAST_GROWTH_BYTES: Final = 16 << 20
 _LEAST_GROWTH_RATIO: Final = 0.2
 _SAMPLES_OVER_LIMIT: Final = 2
+_GROWTH_OF_A_LEAK: Final = 1.2
+"""A worker that is over the limit when it is fresh leaks only if it grows by this."""
 
 
 @dataclass(slots=True)
@@ -25,15 +27,23 @@ class MemoryHistory:
         default_factory=lambda: deque(maxlen=_BUCKETS + 1)
     )
     samples_over_limit: int = 0
+    fresh: int | None = None  # what it took before its first request: a successor takes as much
     newest: int = 0
+    is_told: bool = False  # that its limit is less than it takes when it is fresh
 
     def observe(self, now: float, used_bytes: int, policy: Policy) -> str | None:
         """Take a sample; return why the worker should be replaced, if it should."""
         self.newest = used_bytes
+        if self.fresh is None:
+            self.fresh = used_bytes
         return self._over_limit(used_bytes, policy) or self._growing(now, used_bytes, policy)
 
     def _over_limit(self, used_bytes: int, policy: Policy) -> str | None:
-        if not policy.limit_memory or used_bytes <= policy.limit_memory:
+        least = policy.limit_memory
+        if self.is_over_when_fresh(policy):
+            # Its successor would be over the limit as well, and the next one.
+            least = int((self.fresh or 0) * _GROWTH_OF_A_LEAK)
+        if not least or used_bytes <= least:
             self.samples_over_limit = 0
             return None
         self.samples_over_limit += 1
@@ -43,6 +53,10 @@ class MemoryHistory:
             f"memory {megabytes(used_bytes)} is over the limit of "
             f"{megabytes(policy.limit_memory)} (--limit-max-memory)"
         )
+
+    def is_over_when_fresh(self, policy: Policy) -> bool:
+        """Whether a replacement would be over the limit from its start."""
+        return 0 < policy.limit_memory < (self.fresh or 0)
 
     def _growing(self, now: float, used_bytes: int, policy: Policy) -> str | None:
         """A leak is what never comes back down: the minimum of each tenth of the window rises."""
@@ -62,9 +76,12 @@ class MemoryHistory:
         growth = minima[-1] - minima[0]
         if growth < max(_LEAST_GROWTH_BYTES, minima[0] * _LEAST_GROWTH_RATIO):
             return None
+        # More than the window when samples are rarer than its tenths.
+        tenths = self.bucket_minima[-1][0] - self.bucket_minima[0][0]
+        seconds = tenths * policy.leak_window / _BUCKETS
         return (
             f"memory grew by {megabytes(growth)} to {megabytes(minima[-1])} "
-            f"in {policy.leak_window:.0f} s without ever falling (--leak-window)"
+            f"in {seconds:.0f} s without ever falling (--leak-window)"
         )
 
 

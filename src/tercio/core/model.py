@@ -73,6 +73,7 @@ class Worker:
     departure: str | None = None  # why it was told to go
     fault: str | None = None  # what it did wrong, when that is why it goes
     traceback: str = ""
+    fresh_bytes: int | None = None  # private memory before its first request
     loaded: str = ""  # fingerprint of the files it runs
     missed_beats: int = 0  # judgements in a row that found it unhealthy
     is_silent: bool = False  # said so already
@@ -101,7 +102,7 @@ class Slot:
     failures: int = 0  # early deaths in a row
     not_before: float = 0.0  # back-off: nothing starts here earlier
     started_at: float = -1.0  # the last start
-    vacated: bool = False  # the next worker waits until the last one is gone
+    vacated: bool = False  # a worker left before its successor started, which does not serve yet
     last_error: str = ""
     last_traceback: str = ""
     reasons: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_REASONS))

@@ -1,5 +1,8 @@
 """Decide from a round of measurements who is to be replaced, and who must be killed."""
 
+import dataclasses
+from typing import Final
+
 from tercio.core import commands, events, health
 from tercio.core.cluster import Cluster
 from tercio.core.health import Verdict
@@ -9,20 +12,30 @@ from tercio.core.model import Phase, Retirement, Worker
 
 _JUDGED = (Phase.PROBING, Phase.STANDBY, Phase.SERVING, Phase.PARKED, Phase.DRAINING)
 
+_BEAT: Final = 1.0
+"""Seconds within which a worker that runs has beaten again."""
+
 
 def take(cluster: Cluster, round_: Sampled, now: float) -> None:
     """Judge every measured worker; judge none's health when the judge itself was late."""
+    interval = cluster.policy.sample_interval
     last, cluster.last_sampled = cluster.last_sampled, now
-    # Suspend, a stopped primary or a used-up CPU quota stops everybody's beats alike.
-    is_on_time = last is not None and now - last <= 2.5 * cluster.policy.sample_interval
+    if last is None or now - last > interval + max(1.5 * interval, _BEAT):
+        # Suspend, a frozen group or a used-up CPU quota stops everybody's beats alike; they have
+        # a period to come back.
+        cluster.judges_from = now + max(interval, _BEAT)
     for sample in round_.samples:
         worker = cluster.find(sample.worker)
         if worker is None:
             continue
-        if is_on_time:
+        if now >= cluster.judges_from:
             _judge_health(cluster, worker, sample, now)
-        if worker.phase is Phase.SERVING and worker.retirement is None:
+        if worker.phase is not Phase.SERVING:
+            continue
+        if worker.retirement is None:
             _judge_limits(cluster, worker, sample, round_.headroom_bytes, now)
+        else:
+            _look_again_for_room(cluster, worker, worker.retirement, round_.headroom_bytes)
 
 
 def _judge_health(cluster: Cluster, worker: Worker, sample: Sample, now: float) -> None:
@@ -62,16 +75,41 @@ def _judge_limits(
             worker.is_paused = True
             cluster.publish(events.RetirementPaused(worker.id, reason))
         return
-    used = sample.used_bytes or 0
-    vacate = headroom is not None and used > 0 and headroom < used
+    vacate = _is_short(cluster, worker, headroom)
     cluster.retire(worker, Retirement(reason, is_automatic=True, vacate=vacate))
+
+
+def _look_again_for_room(
+    cluster: Cluster, worker: Worker, retirement: Retirement, headroom: int | None
+) -> None:
+    """While a worker waits for its turn others leave, and there may be memory for two again."""
+    if headroom is None or len(cluster.slot(worker.id.slot).present) > 1:
+        return
+    vacate = _is_short(cluster, worker, headroom)
+    if retirement.is_automatic and retirement.vacate is not vacate:
+        worker.retirement = dataclasses.replace(retirement, vacate=vacate)
+        cluster.publish(events.RetirementPlanned(worker.id, retirement.reason, vacate))
+
+
+def _is_short(cluster: Cluster, worker: Worker, headroom: int | None) -> bool:
+    """Whether a successor beside the worker would wake the OOM killer."""
+    history = cluster.memory.get(worker.id)
+    if headroom is None or history is None:
+        return False
+    return headroom < (history.fresh or 0)
 
 
 def _memory_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float) -> str | None:
     if sample.used_bytes is None:
         return None
-    history = cluster.memory.setdefault(worker.id, MemoryHistory())
-    return history.observe(now, sample.used_bytes, cluster.policy)
+    history = cluster.memory.setdefault(worker.id, MemoryHistory(fresh=worker.fresh_bytes))
+    reason = history.observe(now, sample.used_bytes, cluster.policy)
+    if history.is_over_when_fresh(cluster.policy) and not history.is_told:
+        history.is_told = True
+        cluster.publish(
+            events.LimitTooLow(worker.id, history.fresh or 0, cluster.policy.limit_memory)
+        )
+    return reason
 
 
 def _use_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float) -> str | None:

@@ -34,6 +34,7 @@ def settle(cluster: Cluster, slot: Slot, now: float) -> None:
             cluster.drain(worker, now, "scale")
         return
     _fill(cluster, slot, now)
+    _make_room(cluster, slot, now)
     if cluster.rollout is None:
         _drop_rejected(cluster, slot, now)
         _take_over(cluster, slot, now)
@@ -51,6 +52,20 @@ def _fill(cluster: Cluster, slot: Slot, now: float) -> None:
     able = [w for w in slot.present if w.phase in (Phase.STANDBY, Phase.PARKED)]
     if able:
         cluster.serve(max(able, key=lambda w: _rank(cluster, w)), now)
+
+
+def _make_room(cluster: Cluster, slot: Slot, now: float) -> None:
+    """A reload ends a seat change that has not happened yet: it brings a successor of its own.
+
+    Two workers of older generations would leave it no room, until its deadline.
+    """
+    rollout = cluster.rollout
+    if rollout is None or not slot.serving:
+        return
+    for worker in slot.present:
+        is_spare = worker.phase.is_starting or worker.phase is Phase.STANDBY
+        if is_spare and worker.generation != rollout.generation:
+            cluster.drain(worker, now, "reload")
 
 
 def _drop_rejected(cluster: Cluster, slot: Slot, now: float) -> None:

@@ -18,7 +18,7 @@ def start(cluster: Cluster, now: float) -> None:
         if _may_start(cluster, slot, now):
             if cluster.breaker.is_open:
                 cluster.breaker.probe(now, cluster.policy)
-            cluster.spawn(slot, now, "start" if slot.incarnations == 0 else "restart")
+            cluster.spawn(slot, now, _cause(slot))
     if not cluster.breaker.is_open:
         _start_replacement(cluster, now)
 
@@ -76,6 +76,12 @@ def _empty(cluster: Cluster) -> list[Slot]:
     """Slots with nobody there and room for one, the longest untried first: probes take turns."""
     slots = [slot for slot in cluster.wanted() if not slot.present and slot.has_room()]
     return sorted(slots, key=lambda slot: slot.started_at)
+
+
+def _cause(slot: Slot) -> str:
+    if slot.vacated:
+        return "recycle"
+    return "restart" if slot.incarnations else "start"
 
 
 def _retiring(cluster: Cluster) -> list[Slot]:

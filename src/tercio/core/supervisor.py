@@ -68,11 +68,7 @@ class Supervisor:
             case inputs.Exited():
                 self._exited(item, now)
             case inputs.Cut():
-                self.cluster.cut_requests += item.requests
-                self.cluster.cut_websockets += item.websockets
-                self.cluster.publish(
-                    events.RequestsCut(item.worker, item.requests, item.websockets, item.paths)
-                )
+                self._cut(item)
             case inputs.ReplacementAsked():
                 worker = self.cluster.find(item.worker)
                 if worker is not None:
@@ -115,6 +111,7 @@ class Supervisor:
             return
         worker.enter(Phase.STANDBY, now)
         worker.ready_at = now
+        worker.fresh_bytes = item.used_bytes
         self.cluster.ever_ready = True
         self.cluster.publish(events.WorkerReady(worker.id, worker.generation, now - worker.spawned))
 
@@ -138,6 +135,13 @@ class Supervisor:
         self.cluster.publish(events.SpawnFailed(worker.id, item.error))
         self._bury(worker, now, worker.fault)
 
+    def _cut(self, item: inputs.Cut) -> None:
+        self.cluster.cut_requests += item.requests
+        self.cluster.cut_websockets += item.websockets
+        self.cluster.publish(
+            events.RequestsCut(item.worker, item.requests, item.websockets, item.paths)
+        )
+
     def _exited(self, item: inputs.Exited, now: float) -> None:
         worker = self.cluster.find(item.worker)
         if worker is None:
@@ -145,12 +149,17 @@ class Supervisor:
         is_planned = worker.departure is not None and worker.fault is None
         if is_planned and worker.phase.is_leaving:
             self._remove(worker)
+            if item.in_flight or item.websockets:
+                # It was ended before it could report what it cut.
+                self._cut(inputs.Cut(worker.id, item.in_flight, item.websockets))
             reason = worker.departure or "replaced"
             self.cluster.publish(events.WorkerLeft(worker.id, reason, item.status))
             return
         phase = worker.phase.value
         self.cluster.publish(
-            events.WorkerDied(worker.id, item.status, item.note, now - worker.spawned, phase)
+            events.WorkerDied(
+                worker.id, item.status, item.note, now - worker.spawned, phase, item.in_flight
+            )
         )
         said = worker.fault or item.note
         self._bury(worker, now, f"{item.status}: {said}" if said else item.status)

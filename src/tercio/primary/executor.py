@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from tercio.core import commands, events, inputs
@@ -18,13 +19,22 @@ from tercio.errors import ProtocolError, SpawnFailed
 from tercio.primary.journal import Journal
 from tercio.primary.messages import input_of
 from tercio.primary.worker_process import WorkerProcess, record_file
-from tercio.system import cgroup
+from tercio.system import cgroup, memory
 from tercio.system.channel import Channel
 from tercio.system.identity import Identity
 from tercio.system.process import ChildProcess, spawn
 from tercio.system.stacksignal import STACK_SIGNAL
 
 _STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a process had begun when it ended."""
+
+    requests: int = 0
+    websockets: int = 0
+
 
 Tell = Callable[[inputs.Input], None]
 Launch = Callable[[commands.Spawn], "Launching"]
@@ -59,7 +69,7 @@ class Executor:
         journal: Journal,
         tell: Tell,
         launch: Launch,
-        release_seat: Callable[[int], None],
+        release_seat: Callable[[int], Unfinished],
     ) -> None:
         self.workers: dict[WorkerId, WorkerProcess] = {}
         self.exit_code: asyncio.Future[int] = loop.create_future()
@@ -124,8 +134,12 @@ class Executor:
             worker.process.kill_group(signal.SIGKILL)
 
     def _spawn(self, command: commands.Spawn) -> None:
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # out of descriptors
+            self._tell(inputs.SpawnRefused(command.worker, str(error)))
+            return
         launching = self._launch(command)
-        ours, theirs = socket.socketpair()
         opened = [theirs.fileno()]
         try:
             stack = anonymous_file("tercio-stack")
@@ -198,6 +212,12 @@ class Executor:
         elif isinstance(meaning, tuple):
             worker.take_dump(*meaning)
         else:
+            match meaning:
+                case inputs.Cut():
+                    worker.has_reported_cut = True
+                case inputs.Ready():
+                    # Now: a moment later it serves, and what it takes is no measure of the next.
+                    meaning = inputs.Ready(worker.id, memory.uss(worker.process.pid))
             self._tell(meaning)
 
     def _ended(self, worker: WorkerProcess) -> None:
@@ -207,18 +227,23 @@ class Executor:
         self._hear_last_words(worker)
         worker.process.kill_group(signal.SIGKILL)  # what it forked, before the number is free
         status = worker.process.reap()
+        self._publish_stack(worker)
         del self.workers[worker.id]
         worker.close()
-        self._release_seat(worker.seat)
+        left = self._release_seat(worker.seat)
+        if worker.has_reported_cut:
+            left = Unfinished()
         note = self._cause(worker, status.signal if status else None)
         is_clean = status is not None and status.code == 0
-        self._tell(inputs.Exited(worker.id, str(status), is_clean, note))
+        self._tell(
+            inputs.Exited(worker.id, str(status), is_clean, note, left.requests, left.websockets)
+        )
 
     def _cause(self, worker: WorkerProcess, number: int | None) -> str:
         if number != signal.SIGKILL or worker.was_killed:
             return ""
-        before, self._oom_kills = self._oom_kills, cgroup.limits().oom_kills
-        if self._oom_kills > before:
+        if cgroup.limits().oom_kills > self._oom_kills:
+            self._oom_kills += 1  # one each: it may have ended several at once
             return "the kernel's OOM killer ended it: the cgroup is out of memory"
         return ""
 
@@ -239,10 +264,12 @@ class Executor:
         if worker is None or not STACK_SIGNAL:
             return
         worker.clear_stack()
-        worker.process.send_signal(STACK_SIGNAL)
-        self._loop.call_later(_STACK_WAIT, self._publish_stack, who)
+        worker.is_stack_wanted = worker.process.send_signal(STACK_SIGNAL)
+        self._loop.call_later(_STACK_WAIT, self._publish_stack, worker)
 
-    def _publish_stack(self, who: WorkerId) -> None:
-        worker = self.workers.get(who)
-        if worker is not None and (stack := worker.read_stack()):
-            self._journal.publish(events.WorkerStack(who, stack))
+    def _publish_stack(self, worker: WorkerProcess) -> None:
+        """Once, when the fault handler had its time, or when the worker is gone before that."""
+        if worker.is_stack_wanted:
+            worker.is_stack_wanted = False
+            if stack := worker.read_stack():
+                self._journal.publish(events.WorkerStack(worker.id, stack))

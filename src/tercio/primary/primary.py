@@ -19,9 +19,10 @@ from tercio.core.cluster import Cluster
 from tercio.core.commands import ShowStack, Spawn
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
+from tercio.dataplane.scoreboard import Field
 from tercio.errors import ConfigError, ControlError
 from tercio.primary.control import Control
-from tercio.primary.executor import Executor, Launching
+from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
 from tercio.primary.policy import policy_of
@@ -54,7 +55,7 @@ class Primary:
             time.monotonic(),
             random.random,
         )
-        self._executor = Executor(loop, journal, self.tell, self._launch, setup.scoreboard.fold)
+        self._executor = Executor(loop, journal, self.tell, self._launch, self._release_seat)
         self._sampler = Sampler(config, setup.scoreboard)
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
@@ -188,6 +189,13 @@ class Primary:
     def _launch(self, command: Spawn) -> Launching:
         return launching_of(self._setup, self._revisions[command.revision], command)
 
+    def _release_seat(self, seat: int) -> Unfinished:
+        """Keep a dead worker's counts, free its row, and say what it had not ended."""
+        row = self._setup.scoreboard.row(seat)
+        left = Unfinished(row[Field.IN_FLIGHT], row[Field.WEBSOCKETS])
+        self._setup.scoreboard.fold(seat)
+        return left
+
     def _policy_of(self, config: Config, workers: int) -> Policy:
         return policy_of(config, cgroup.limits(), workers, self._setup.size.most)
 
@@ -217,11 +225,14 @@ class Primary:
             self._timer = self._loop.call_at(deadline, self.tell, inputs.Tick())
 
     def _sample(self) -> None:
-        now = time.monotonic()
         policy = self.cluster.policy
-        self.tell(self._sampler.round(self._executor.workers, policy, now))
-        if self.cluster.stopping is None or self._executor.workers:
-            self._loop.call_later(policy.sample_interval, self._sample)
+        try:
+            now = time.monotonic()
+            self.tell(self._sampler.round(self._executor.workers, policy, now))
+        finally:
+            # Whatever one round met, the next one comes: without it nobody is judged any more.
+            if self.cluster.stopping is None or self._executor.workers:
+                self._loop.call_later(policy.sample_interval, self._sample)
 
     def reap(self) -> None:
         """A child ended: reap it if nobody else does."""

@@ -5,6 +5,7 @@ tables, so it is read at most once an interval, and only when its resident size 
 matter.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ class Usage:
 
     cpu_seconds: float = 0.0
     looked_at: float = 0.0
+    resident: int = 0
     own_bytes: int | None = None
     memory_due: float = 0.0
 
@@ -37,6 +39,8 @@ class Sampler:
     config: Config
     scoreboard: Scoreboard
     usage: dict[WorkerId, Usage] = field(default_factory=dict)
+    headroom: int | None = None
+    headroom_due: float = 0.0
 
     def round(
         self, workers: Mapping[WorkerId, WorkerProcess], policy: Policy, now: float
@@ -45,9 +49,7 @@ class Sampler:
         for gone in self.usage.keys() - workers.keys():
             del self.usage[gone]
         samples = tuple(self._sample(worker, policy, now) for worker in workers.values())
-        limited = policy.limit_memory or policy.leak_window
-        headroom = cgroup.limits().memory_headroom if limited else None
-        return Sampled(samples, headroom)
+        return Sampled(samples, self._headroom(policy, now))
 
     def cpu_percent(self, worker: WorkerProcess, now: float) -> tuple[float, int | None]:
         """Percent of one core since the last look, and open descriptors."""
@@ -78,12 +80,32 @@ class Sampler:
         resident = memory.rss(worker.process.pid)
         if resident is None:
             return None
+        usage.resident = resident
         if not policy.leak_window and resident <= policy.limit_memory:
             # Own memory is never more than resident memory: this is under the limit.
             return resident
-        usage.memory_due = now + self.config.memory_interval
+        usage.memory_due = now + self._memory_interval(policy)
         usage.own_bytes = memory.uss(worker.process.pid)
         return usage.own_bytes
+
+    def _memory_interval(self, policy: Policy) -> float:
+        # A trend is judged by the tenths of its window, so each must hold a sample.
+        tenth = policy.leak_window / 10 or self.config.memory_interval
+        return min(self.config.memory_interval, tenth)
+
+    def _headroom(self, policy: Policy, now: float) -> int | None:
+        """What the cgroup has left: read each round while somebody is over the limit, else seldom.
+
+        It takes a dozen files, some 1 ms.
+        """
+        if not policy.limit_memory and not policy.leak_window:
+            return None
+        limit = policy.limit_memory or sys.maxsize
+        is_pressing = any(usage.resident > limit for usage in self.usage.values())
+        if is_pressing or now >= self.headroom_due:
+            self.headroom = cgroup.limits().memory_headroom
+            self.headroom_due = now + self._memory_interval(policy)
+        return self.headroom
 
 
 def _beats(row: Row, pid: int, now: float) -> Beats:

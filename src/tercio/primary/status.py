@@ -8,8 +8,6 @@ from tercio.primary.executor import Executor
 from tercio.primary.sampler import Sampler
 from tercio.system import memory
 
-_BLOCKED = "blocked"
-
 
 def status_of(
     cluster: Cluster,
@@ -29,6 +27,9 @@ def status_of(
         "max_workers": cluster.policy.max_workers,
         "ready": cluster.ready_count(),
         "requests": totals[Field.REQUESTS],
+        "blocked": totals[Field.BLOCKED],
+        "blocked_seconds": totals[Field.BLOCKED_US] / 1e6,
+        "memory_limit_bytes": cluster.policy.limit_memory or None,
         "reload": _reload(cluster, now),
         "last_reload": _last_reload(cluster),
         "breaker": _breaker(cluster, now),

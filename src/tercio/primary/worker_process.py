@@ -26,6 +26,8 @@ class WorkerProcess:
         self.process = process
         self.channel = channel
         self.was_killed = False
+        self.is_stack_wanted = False  # asked for, not published yet
+        self.has_reported_cut = False
         self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
         self._stack = stack
 
