@@ -6,7 +6,7 @@ nothing there belongs to the child.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tercio.errors import ForkedFromWorker
 
@@ -38,15 +38,18 @@ _membership = _Membership("local", Worker())
 _is_forked = False
 
 
-def __getattr__(name: str) -> object:
-    if name not in ("mode", "worker"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _is_forked:
-        raise ForkedFromWorker(
-            f"this process was forked from worker {_membership.worker.id} by application code and "
-            f"is no part of the cluster; use cluster.{name} in the worker and pass on what it says"
-        )
-    return _membership.mode if name == "mode" else _membership.worker
+if not TYPE_CHECKING:  # a type checker should find misspelt names
+
+    def __getattr__(name: str) -> object:
+        if name not in ("mode", "worker"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if _is_forked:
+            raise ForkedFromWorker(
+                f"this process was forked from worker {_membership.worker.id} by application code "
+                f"and is no part of the cluster; use cluster.{name} in the worker, and pass on "
+                "what it says"
+            )
+        return _membership.mode if name == "mode" else _membership.worker
 
 
 def join(joining: Worker) -> None:

@@ -72,8 +72,7 @@ def test_a_drain_waits_for_a_handshake(loop: str, tmp_path: Path) -> None:
         plain = socket.create_connection(rig.address, LIMIT)
         rig.count_accepted(1)
         rig.drain()
-        rig.send(type="dump", id=1)
-        rig.wait_for("dump")
+        rig.settle()
         context = ssl.create_default_context()
         AUTHORITY.configure_trust(context)
         with Client(rig.address, context.wrap_socket(plain, server_hostname="127.0.0.1")) as client:

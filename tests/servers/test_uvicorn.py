@@ -39,8 +39,8 @@ def test_errors_of_websockets_are_counted(loop: str) -> None:
         assert rig.row[Field.REQUESTS] == 0
 
 
-def test_durations_are_summed(loop: str) -> None:
-    with Rig(options={"loop": loop}) as rig:
+def test_durations_are_summed() -> None:
+    with Rig() as rig:
         rig.serving().get("/slow?seconds=0.2")
         rig.count(Field.REQUESTS, 1)
         assert 200_000 <= rig.row[Field.DURATION_US] < 1_000_000
@@ -89,8 +89,8 @@ def test_a_unix_socket_is_served(loop: str, tmp_path: Path) -> None:
         assert rig.exit().code == 0
 
 
-def test_headers_and_dates_are_sent(loop: str) -> None:
-    options = {"loop": loop, "header": ["X-Rig: yes"], "server_header": False}
+def test_headers_and_dates_are_sent() -> None:
+    options = {"header": ["X-Rig: yes"], "server_header": False}
     with Rig(options=options) as rig, rig.serving().connect() as client:
         client.ask()
         client.answer()

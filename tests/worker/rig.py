@@ -148,6 +148,15 @@ class Rig:
     def said(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.messages if message["type"] == kind]
 
+    def settle(self) -> None:
+        """Wait until the worker has done what it was told before.
+
+        The first answer says that its loop has heard the order, the second that it has acted.
+        """
+        for _ in range(2):
+            self.send(type="dump", id=0)
+            self.wait_for("dump")
+
     def connect(self) -> "Client":
         return Client(self.listener.getsockname())
 

@@ -30,15 +30,13 @@ def test_it_accepts_only_when_told(loop: str) -> None:
     with Rig(options={"loop": loop}) as rig, rig.connect() as early:
         early.ask("/who")
         rig.wait_for("ready")
-        rig.send(type="dump", id=1)
-        rig.wait_for("dump")  # the loop has turned since
+        rig.settle()
         assert rig.row[Field.CONNECTIONS] == 0
         rig.send(type="serve")
         assert early.answer()[0] == 200
 
         rig.send(type="park")
-        rig.send(type="dump", id=2)
-        rig.wait_for("dump")
+        rig.settle()
         with rig.connect() as late:
             late.ask("/who")
             early.ask("/who")  # connections go on while it is parked
@@ -71,8 +69,8 @@ def test_an_import_that_fails_is_told(app: str, error: str, traceback: str) -> N
 
 
 @pytest.mark.parametrize("app", ["says_failed", "raises", "exits"])
-def test_a_start_up_that_fails_is_told(app: str, loop: str) -> None:
-    with Rig(f"lifespans:{app}", options={"loop": loop}) as rig:
+def test_a_start_up_that_fails_is_told(app: str) -> None:
+    with Rig(f"lifespans:{app}") as rig:
         failed = rig.wait_for("failed")
         assert failed["stage"] == "lifespan"
         assert "the pool is empty" in failed["error"]
@@ -91,8 +89,8 @@ def test_lifespan_on_insists() -> None:
         assert rig.wait_for("failed")["stage"] == "lifespan"
 
 
-def test_it_is_ready_once_the_path_answers_well(loop: str) -> None:
-    options = {"loop": loop, "ready_path": "/readyz", "ready_timeout": 10}
+def test_it_is_ready_once_the_path_answers_well() -> None:
+    options = {"ready_path": "/readyz", "ready_timeout": 10}
     with Rig("readiness:later", options=options) as rig:
         rig.wait_for("ready")
 

@@ -12,7 +12,9 @@ _log = logging.getLogger("tercio.probe")
 _FAILED = 500
 
 
-async def get(app: App, path: str, host: str, scheme: str, state: Mapping[str, object]) -> int:
+async def get(
+    app: App, path: str, *, root_path: str, host: str, scheme: str, state: Mapping[str, object]
+) -> int:
     """The status of ``GET path``; 500 if the application raised or answered nothing.
 
     It waits as long as the application does: the caller has the deadline.
@@ -25,10 +27,10 @@ async def get(app: App, path: str, host: str, scheme: str, state: Mapping[str, o
         "http_version": "1.1",
         "method": "GET",
         "scheme": scheme,
-        "path": unquote(plain),
-        "raw_path": plain.encode("ascii", "replace"),
+        "path": root_path + unquote(plain),
+        "raw_path": (root_path + plain).encode("ascii", "replace"),
         "query_string": query.encode("ascii", "replace"),
-        "root_path": "",
+        "root_path": root_path,
         "headers": [
             (b"host", host.encode("latin-1", "replace")),
             (b"user-agent", b"tercio-ready"),

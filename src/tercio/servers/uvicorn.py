@@ -71,7 +71,14 @@ class UvicornServer:
 
     async def probe(self, path: str) -> int:
         scheme = "https" if self._acceptors and self._acceptors[0].tls else "http"
-        return await probe.get(self._app, path, self._host(), scheme, self._lifespan.state)
+        return await probe.get(
+            self._app,
+            path,
+            root_path=self._config.root_path.rstrip("/"),
+            host=self._host(),
+            scheme=scheme,
+            state=self._lifespan.state,
+        )
 
     async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
         await self.park()

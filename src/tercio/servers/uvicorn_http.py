@@ -81,8 +81,9 @@ class HttpProtocol(HttpToolsProtocol):
         """The path of what an end now would cut; None if that is nothing."""
         if self.is_idle and not self.transport.get_write_buffer_size():
             return None
-        if self.cycle is None:
-            return getattr(self, "url", b"").decode("latin-1") or "(a request being read)"
+        is_new = self.cycle is None or (self.is_receiving and self.cycle.response_complete)
+        if is_new:  # its head has not been read to the end
+            return self.url.decode("latin-1").partition("?")[0] or "(a request being read)"
         return str(self.cycle.scope["path"])
 
     # What the transport calls

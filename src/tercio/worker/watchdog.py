@@ -44,7 +44,8 @@ class Watchdog:
         self._blocked_since: float | None = None  # reported, and not over yet
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat: at once, for a process may be stopped before its thread first runs."""
+        self._row[Field.THREAD_BEAT] = time.monotonic_ns()
         threading.Thread(target=self._run, name="tercio-watchdog", daemon=True).start()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:

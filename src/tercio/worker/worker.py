@@ -74,6 +74,7 @@ class Worker:
         self._ordered = asyncio.Event()
         self._drains: asyncio.TaskGroup | None = None
         self._boot: asyncio.Task[None] | None = None
+        self._cut = Cut()
         self._server: Server = UvicornServer(record.config, link.note)
         self._listeners = [socket.socket(fileno=listener.fd) for listener in record.listeners]
 
@@ -94,7 +95,7 @@ class Worker:
 
     def _end(self, code: int) -> int:
         self._link.flush(_FLUSH)
-        return endings.leave(code)
+        return endings.leave(code, endings.NO_PATIENCE if self._cut else endings.PATIENCE)
 
     # Orders. The first three methods run in the link's thread.
 
@@ -216,7 +217,8 @@ class Worker:
         async with asyncio.TaskGroup() as self._drains:
             drained = self._drains.create_task(self._drain(first))
         self._drains = None
-        if cut := drained.result():
+        self._cut = cut = drained.result()
+        if cut:
             self._link.send(
                 {
                     "type": "cut",
