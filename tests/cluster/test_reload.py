@@ -76,6 +76,20 @@ def test_three_reloads_fail_no_request(cluster: Cluster) -> None:
     assert cluster.of("RequestsCut") == []
 
 
+def test_without_the_quiet_window_the_same_clients_see_drops(cluster: Cluster) -> None:
+    # The counter-test: idle connections closed at once is what other servers do.
+    cluster.write_app(release("one"))
+    cluster.start("-w", "2", *SHORT, "--no-access-log", "--drain-quiet", "0")
+    with Load(cluster.port, kept=16) as load:
+        load.wait_for(50)
+        cluster.write_app(release("two"))
+        cluster.ask("reload")
+        wait_replaced(cluster, 2)
+        load.wait_for(50)
+    assert set(load.failures) <= {"kept: closed before any byte of an answer", "kept: reset"}
+    assert load.failures
+
+
 def test_a_websocket_is_closed_with_1012_and_goes_on_elsewhere(cluster: Cluster) -> None:
     cluster.write_app(release("one"))
     cluster.start("-w", "2", *CALM, *SHORT, "--drain-timeout", "0.5")
