@@ -19,6 +19,8 @@ from tercio.worker import stacks
 
 _SHORTEST: Final = 0.25  # seconds: an idle process sleeps at least this long
 _LONGEST: Final = 1.0  # the primary expects a beat every second
+_RESTS: Final = 3
+"""Turns in a row for which a loop that is seen waiting is believed, and not woken up to say so."""
 
 
 class Watchdog:
@@ -42,6 +44,7 @@ class Watchdog:
         self._beat = 0.0  # when the loop last ran
         self._asked: float | None = None  # when it was last asked to, unless it did
         self._blocked_since: float | None = None  # reported, and not over yet
+        self._rests = 0
 
     def start(self) -> None:
         """Begin to beat: at once, for a process may be stopped before its thread first runs."""
@@ -77,6 +80,8 @@ class Watchdog:
         if self._asked is None:
             if self._blocked_since is not None:
                 self._say_unblocked(self._beat - self._blocked_since)
+            if self._may_rest(now):
+                return
             self._asked = now
             try:
                 loop.call_soon_threadsafe(self._answer)
@@ -84,6 +89,19 @@ class Watchdog:
                 self.unwatch()
         elif self._blocked_since is None and now - self._asked >= self._blocked_after / 2:
             self._look_for_culprit(now)
+
+    def _may_rest(self, now: float) -> bool:
+        """Whether the loop is idle; then this is its beat, and costs it no wake-up."""
+        frame = sys._current_frames().get(self._main or 0)
+        if frame is None or self._rests == _RESTS or not stacks.is_in_select(frame):
+            self._rests = 0
+            return False
+        self._rests += 1
+        self._beat = now
+        self._row[Field.LOOP_BEAT] = time.monotonic_ns()
+        if self._loop is None:  # unwatched meanwhile
+            self._row[Field.LOOP_BEAT] = 0
+        return True
 
     def _answer(self) -> None:
         """In the loop."""
