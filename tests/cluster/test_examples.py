@@ -1,0 +1,35 @@
+"""The example apps do what their docstrings say."""
+
+import http.client
+from pathlib import Path
+
+from tests.cluster.harness import PATIENCE, Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def get(cluster: Cluster, path: str) -> tuple[int, str]:
+    """Status and body of one request."""
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_hello(cluster: Cluster) -> None:
+    cluster.start("-w", "2", "--app-dir", str(ROOT), app="examples.hello:app")
+    assert get(cluster, "/") == (200, "Hello from Tercio!\n")
+    status, text = get(cluster, "/pid")
+    assert status == 200
+    assert {f"pid {pid}, worker {slot}.1\n" for slot, pid in cluster.pids().items()} >= {text}
+    assert get(cluster, "/slow?seconds=0.01") == (200, "That took 0.01 s.\n")
+    assert get(cluster, "/nothing")[0] == 404
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=PATIENCE)
+    connection.request("GET", "/stream")
+    response = connection.getresponse()
+    assert response.readline() == b"tick 1\n"
+    connection.close()
+    assert cluster.stop() == 0
