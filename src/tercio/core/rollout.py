@@ -13,7 +13,8 @@ un-parks the predecessors. Either way rollback starts nothing, so it is exact al
 disk are new already.
 
 When memory is short the reload is *rolling*: each slot changes as soon as its own successor has
-soaked, its predecessor leaves at once, and the next slot waits until that one is gone. Its rollback is not exact, and the events say so.
+soaked, its predecessor leaves at once, and the next slot waits until that one is gone. Its rollback
+is not exact, and the events say so.
 """
 
 from dataclasses import dataclass
