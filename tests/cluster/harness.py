@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,22 @@ class Answer:
         return int(self.text.split()[1])
 
 
+def free_port() -> int:
+    """A port that nobody listens on, for clusters that follow each other on one port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a new cluster could listen on the port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 class Cluster:
     """One `tercio run`. Use it through the `cluster` fixture, which looks for leftovers."""
 
@@ -70,6 +86,9 @@ class Cluster:
         self.events: list[Event] = []
         self.lines: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self._is_silent = False  # its output was closed
+        self.reading = threading.Event()  # cleared: what it writes is read no more
+        self.reading.set()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self.environ = {
@@ -91,33 +110,47 @@ class Cluster:
         """The default app's text with another release name."""
         return DEFAULT_APP.replace('"one"', repr(name))
 
-    def start(self, *options: str, app: str = "app:app", wait: str = "ClusterReady") -> "Cluster":
-        """Run `tercio run APP --port 0 …` and wait for an event of kind ``wait`` ("" for none)."""
+    def start(
+        self,
+        *options: str,
+        app: str = "app:app",
+        wait: str = "ClusterReady",
+        prefix: Sequence[str] = (),
+        stdin: int = subprocess.DEVNULL,
+    ) -> "Cluster":
+        """Run `tercio run APP --port 0 …` and wait for an event of kind ``wait`` ("" for none).
+
+        ``prefix`` is a command that runs ours, such as ``strace``.
+        """
         if not (self.directory / "app.py").exists():
             self.write_app()
         where = (
             []
-            if any(o.startswith(("--bind", "--uds", "--fd")) for o in options)
+            if any(o.startswith(("--bind", "--uds", "--fd", "--port")) for o in options)
             else ["--port", "0"]
         )
         command = [
-            sys.executable, "-m", "tercio", "run", app, *where,
+            *prefix, sys.executable, "-m", "tercio", "run", app, *where,
             "--runtime-dir", str(self.runtime), *options,
         ]  # fmt: skip
         self.process = subprocess.Popen(
             command,
             cwd=self.directory,
             env=self.environ,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         self._thread(self._read_lines)
         if wait:
-            self._thread(self._follow)
+            self.follow()
             self.wait(wait)
         return self
+
+    def follow(self) -> None:
+        """Collect events from now on, those of the past included; `start` does it."""
+        self._thread(self._follow)
 
     def _thread(self, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, daemon=True)
@@ -131,15 +164,16 @@ class Cluster:
             with self._changed:
                 self.lines.append(line.decode(errors="replace").rstrip("\n"))
                 self._changed.notify_all()
+            self.reading.wait()
         with self._changed:
-            self.lines.append("")
+            self._is_silent = True
             self._changed.notify_all()
 
     def _follow(self) -> None:
         """Collect events over the control socket, from the first one on."""
         with self._changed:
             self._changed.wait_for(
-                lambda: any("Tercio serves" in line for line in self.lines) or self.has_ended(),
+                lambda: any("Tercio serves" in line for line in self.lines) or self._is_silent,
                 PATIENCE,
             )
         try:
@@ -171,7 +205,9 @@ class Cluster:
     @property
     def control(self) -> Path:
         """The control socket."""
-        return next(self.runtime.glob("*/control.sock"))
+        for path in self.runtime.glob("*/control.sock"):
+            return path
+        raise FileNotFoundError(f"no control socket in {self.runtime}")
 
     def has_ended(self) -> bool:
         """Whether the primary is gone."""
@@ -336,6 +372,7 @@ class Cluster:
 
     def clean_up(self) -> list[int]:
         """End everything; return the processes that ought not to have been there."""
+        self.reading.set()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:

@@ -11,23 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.harness import QUICK, Cluster
+from tests.cluster.places import with_open_home
 
 NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or sys.platform != "linux", reason="only root can become somebody else"
 )
-
-# The interpreter may live below a home that only root can enter; in a mount namespace of its own
-# the test puts an open directory in that place, with the interpreter's tree inside.
-OPEN_HOME = """
-home=$1 tree=$2 keep=$3; shift 3
-mount --bind "$tree" "$keep"
-mount -t tmpfs -o mode=755 tmpfs "$home"
-mkdir -p "$tree"
-mount --bind "$keep" "$tree"
-exec "$@"
-"""
 
 
 @pytest.fixture
@@ -41,18 +31,6 @@ def open_cluster(cluster: Cluster) -> Iterator[Cluster]:
     shutil.rmtree(directory)
 
 
-def _prefix(tmp_path: Path) -> list[str]:
-    real = Path(sys.executable).resolve()
-    closed = [place for place in real.parents if not place.stat().st_mode & 0o001]
-    if not closed:
-        return []
-    home = closed[-1]
-    tree = home / real.relative_to(home).parts[0]
-    keep = tmp_path / "keep"
-    keep.mkdir()
-    return ["unshare", "-m", "sh", "-ec", OPEN_HOME, "sh", str(home), str(tree), str(keep)]
-
-
 def _status(pid: int, key: str) -> list[str]:
     text = Path(f"/proc/{pid}/status").read_text()
     match = re.search(rf"^{key}:\s*(.*)$", text, re.MULTILINE)
@@ -64,7 +42,7 @@ def test_workers_run_as_the_user_asked_for_and_cannot_go_back(
     open_cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster = open_cluster
-    cluster.start("-w", "2", "--user", "nobody", *QUICK, prefix=_prefix(tmp_path))
+    cluster.start("-w", "2", "--user", "nobody", *QUICK, prefix=with_open_home(tmp_path))
     for pid in cluster.pids().values():
         assert set(_status(pid, "Uid")) == {str(NOBODY)}
         assert set(_status(pid, "Gid")) == {str(NOBODY)}

@@ -1,0 +1,1 @@
+"""Chaos: faults in real processes. Every run plays a few; `scripts/chaos` plays many."""
