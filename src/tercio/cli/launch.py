@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import tercio
 from tercio.errors import ConfigError
+from tercio.system import signals
 
 PRIMARY = "tercio.primary"
 
@@ -116,8 +117,18 @@ def inherited_file(content: bytes) -> int:
 
 def become_primary(launch_record: Mapping[str, object]) -> NoReturn:
     """Replace this process by the primary."""
+    _fill_standard_descriptors()
     fd = inherited_file(json.dumps(launch_record).encode())
     command = primary_command(fd)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it is when the descriptor was closed at our start
+            stream.flush()
+    signals.hold_early()  # the primary takes them once it can
     os.execve(command[0], command, os.environ)
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where 0, 1 or 2 is closed: else a listener or a log would get the number."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)

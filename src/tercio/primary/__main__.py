@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import sys
 from contextlib import ExitStack
 
@@ -12,13 +11,10 @@ from tercio.errors import ConfigError, ExitCode, TercioError
 from tercio.primary.journal import Journal
 from tercio.primary.primary import Primary
 from tercio.primary.setup import Launch, Setup, open_setup
-from tercio.system import limits
+from tercio.system import limits, signals
 from tercio.system.lines import escape
 
 _FLUSH_WAIT = 1.0  # seconds for the last log lines when their reader is slow
-
-# These would end a process that has no handler yet; they wait until it has.
-_EARLY = {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU}
 
 
 def main(argv: list[str]) -> int:
@@ -26,8 +22,8 @@ def main(argv: list[str]) -> int:
 
     Returns the exit code. A fault of the configuration or of the surroundings is one line.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _EARLY)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no KeyboardInterrupt before there is a loop
+    signals.hold_early()
+    signals.let_early_endings_through()
     launch = _read_launch(int(argv[1]))
     try:
         settings = launch.read_settings()
@@ -36,7 +32,7 @@ def main(argv: list[str]) -> int:
         limits.raise_nofile()
         with ExitStack() as stack:
             setup = open_setup(launch, settings, stack)
-            code = asyncio.run(_run(setup))
+            code = asyncio.run(_run(setup, Journal(lambda: streams.dropped)))
     except TercioError as error:
         # Names and paths in it came from outside: no control byte of theirs reaches a terminal.
         text = "\n".join(escape(line) for line in str(error).split("\n"))
@@ -47,8 +43,8 @@ def main(argv: list[str]) -> int:
     return code
 
 
-async def _run(setup: Setup) -> int:
-    return await Primary(setup, Journal(), asyncio.get_running_loop()).run()
+async def _run(setup: Setup, journal: Journal) -> int:
+    return await Primary(setup, journal, asyncio.get_running_loop()).run()
 
 
 def _read_launch(descriptor: int) -> Launch:

@@ -74,6 +74,7 @@ class Signals:
 
     def _hang_up(self) -> None:
         if self._had_terminal and not has_terminal():
+            self._had_terminal = False  # it hangs up once; a later signal is a person's
             if not self._ignores_hangup:
                 self._stop(ExitCode.FORCED_TERM)
             return

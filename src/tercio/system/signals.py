@@ -5,6 +5,7 @@ A blocked or ignored signal survives `exec`. A cluster started by `nohup`, by a 
 deafness down to every worker.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,16 @@ from types import FrameType
 # Python ignores these two itself; subprocess (`restore_signals`) resets them in the child.
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
+_EARLY = {
+    signal.SIGINT,  # Python would make a traceback of it
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+}
+_ENDINGS = {signal.SIGINT, signal.SIGTERM, signal.SIGQUIT}
+
 
 def name(number: int) -> str:
     """``SIGTERM`` for 15, ``SIGRTMIN+3`` for a real-time signal, ``signal 99`` for no signal."""
@@ -22,6 +33,23 @@ def name(number: int) -> str:
     except ValueError:
         first, last = getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", -1)
         return f"SIGRTMIN+{number - first}" if first < number < last else f"signal {number}"
+
+
+def hold_early() -> None:
+    """Let signals wait that would do harm to a primary without handlers; that outlasts `exec`.
+
+    One that ends the process may end it, and so needs no holding. But the kernel throws away what
+    PID 1 has no handler for, unless it is blocked: there a stop waits too.
+    """
+    is_first = os.getpid() == 1
+    signal.pthread_sigmask(signal.SIG_BLOCK, _EARLY | _ENDINGS if is_first else _EARLY)
+
+
+def let_early_endings_through() -> None:
+    """From here on Ctrl-C ends this process without a traceback, as long as nobody handles it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() != 1:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
 
 
 def unblock_all() -> None:
