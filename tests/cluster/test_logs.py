@@ -57,7 +57,9 @@ def test_a_log_that_nobody_reads_holds_no_request(cluster: Cluster) -> None:
     ask(cluster, 2000)
     status = cluster.until(lambda status: status["workers"][0]["log_dropped"] > 0)
     assert status["workers"][0]["requests"] == 2000
-    assert "log lines dropped, nobody read them in time" in cluster.tercio("status").stdout
+    assert status["log_dropped"] == 0
+    assert "slot 0: " in (told := cluster.tercio("status").stdout)
+    assert "log lines dropped, nobody read them in time" in told
     for pid in (cluster.pid, *cluster.pids().values()):
         for descriptor in (1, 2):
             assert not flags_of(pid, descriptor) & O_NONBLOCK
@@ -120,3 +122,18 @@ def test_on_a_terminal_the_start_has_colours_and_the_same_words(cluster: Cluster
     cluster.wait("ClusterReady")
     assert cluster.lines[0] == "\x1b[32mINFO\x1b[0m:     Tercio serves \x1b[1mapp:app\x1b[0m"
     assert f"\x1b[36mhttp://127.0.0.1:{cluster.port}\x1b[0m" in cluster.lines[1]
+
+
+def test_what_the_primary_could_not_log_is_counted_too(cluster: Cluster) -> None:
+    cluster.start("-w", "1")
+    assert cluster.process is not None
+    assert cluster.process.stdout is not None
+    fcntl.fcntl(cluster.process.stdout, fcntl.F_SETPIPE_SZ, SMALL_PIPE)
+    cluster.reading.clear()
+    (cluster.directory / "tercio.toml").write_text("workers = 'many'\n")
+    for _ in range(1300):  # each is refused, and is one line of the log
+        assert "error" in list(cluster.converse("reload", wait=False))[-1]
+    assert cluster.status()["log_dropped"] > 0
+    assert "primary: " in cluster.tercio("status").stdout
+    cluster.reading.set()
+    cluster.wait_line("log lines dropped")

@@ -58,18 +58,21 @@ def test_a_second_cluster_on_the_port_is_refused_and_told_who_has_it(
     new_cluster: NewCluster,
 ) -> None:
     owner = new_cluster().start("-w", "1")
+    times = []
     for _ in range(3):
         second = new_cluster()
         second.write_app(TELLING_APP)
         began = time.monotonic()
         second.start("-w", "2", "--port", str(owner.port), wait="")
         assert second.wait_end() == 1
-        assert time.monotonic() - began < 2
+        times.append(time.monotonic() - began)
         (message,) = filter(None, second.lines)
         assert f"127.0.0.1:{owner.port} is in use by pid {owner.pid} (" in message
         assert "tercio.primary" in message
         assert "--port" in message
         assert not (second.directory / "imported").exists()
+    assert min(times) < 2
+    assert max(times) < 6, "only a machine with other work may take longer"
     assert owner.get().status == 200
 
 

@@ -122,6 +122,8 @@ def _notes(status: Message) -> Iterator[str]:
     for worker in records(status, "workers"):
         if note := text(worker, "note"):
             yield f"slot {_count(number(worker, 'slot'))}: {escape(note)}"
+    if lost := number(status, "log_dropped"):
+        yield f"primary: {_count(lost)} log lines dropped, nobody read them in time"
     for worker in records(status, "workers"):
         if lost := number(worker, "log_dropped"):
             yield (

@@ -52,7 +52,8 @@ Listener = Callable[[Entry], None]
 class Journal:
     """All events of this cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines_dropped: Callable[[], int] = lambda: 0) -> None:
+        self.lines_dropped = lines_dropped
         self.entries: deque[Entry] = deque(maxlen=KEPT)
         self._next = 1
         self._listeners: list[Listener] = []

@@ -122,6 +122,7 @@ class Primary:
             "runtime_dir": setup.claim.path,
             "server": setup.settings.config.server,
             "engine": "none",
+            "log_dropped": self.journal.lines_dropped(),
             **status_of(
                 self.cluster, self._executor, self._sampler, setup.scoreboard, time.monotonic()
             ),
