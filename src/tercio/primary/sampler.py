@@ -111,9 +111,9 @@ class Sampler:
 def _beats(row: Row, pid: int, now: float) -> Beats:
     loop_age = _age(row[Field.LOOP_BEAT], now)
     thread_age = _age(row[Field.THREAD_BEAT], now)
-    if loop_age is None or thread_age is None:
-        return Beats(loop_age, thread_age)
-    if max(loop_age, thread_age) < _LOOK_CLOSER_AFTER:
+    # A worker that was stopped before its loop first ran has one beat, which grows old.
+    ages = [age for age in (loop_age, thread_age) if age is not None]
+    if not ages or max(ages) < _LOOK_CLOSER_AFTER:
         return Beats(loop_age, thread_age)
     state = proc.state(pid)
     if state is None:

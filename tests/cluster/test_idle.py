@@ -1,0 +1,43 @@
+"""What a cluster costs that does nothing, and how long it takes to be there."""
+
+import subprocess
+import sys
+import time
+
+from tests.cluster.chaos.tiers import SLACK
+from tests.cluster.harness import Cluster
+from tests.cluster.spent import Spent, by_thread, family
+
+SECONDS = 6.0
+
+
+def test_eight_idle_workers_cost_next_to_nothing_and_no_thread_wakes_up_often(
+    cluster: Cluster,
+) -> None:
+    cluster.start("-w", "8", "--no-access-log")
+    pids = family(cluster.pid)
+    assert len(pids) == 9
+    ready = cluster.status()["uptime"]
+    cluster.until(lambda status: status["uptime"] > ready + 2.0)  # the last of the start is over
+    threads = {pid: by_thread(pid) for pid in pids}
+    before, began = Spent.by(pids), time.monotonic()
+    time.sleep(SECONDS)  # doing nothing is what is measured
+    spent, took = Spent.by(pids) - before, time.monotonic() - began
+    assert family(cluster.pid) == pids
+    assert spent.cpu_ns / took / 1e9 < 0.005 * SLACK
+    for pid in pids:
+        for thread, after in by_thread(pid).items():
+            # A timer of 250 ms is 4 a second; one of 100 ms, as uvicorn has, would be 10.
+            assert (after - threads[pid][thread]).wakeups / took < 8
+
+
+def test_a_worker_is_ready_soon_after_its_application_is_imported(cluster: Cluster) -> None:
+    cluster.start("-w", "1")
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import app"], cwd=cluster.directory, check=True)
+    imported = time.monotonic() - began
+    for _ in range(2):
+        cluster.ask("recycle", slots=[0])
+    boots = [event["seconds"] for event in cluster.of("WorkerReady")]
+    assert len(boots) == 3
+    assert min(boots) < imported + 0.2 * SLACK
