@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 from tests.core.world import World
 
 MODULES = (
-    "model", "policy", "restarts", "leaks", "health", "events", "inputs", "commands", "rollout",
+    "model", "policy", "restarts", "leaks", "health", "event", "cluster_events",
+    "worker_events", "reload_events", "events", "inputs", "commands", "rollout",
     "cluster", "seats", "starts", "reload", "retire", "stopping", "supervisor",
 )  # fmt: skip
 

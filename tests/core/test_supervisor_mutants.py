@@ -114,7 +114,7 @@ def build_mutant(package: str, module: str, old: str, new: str) -> None:
     root = ModuleType(package)
     root.__path__ = []
     sys.modules[package] = root
-    for name in (*MODULES[:6], "events", *MODULES[6:]):
+    for name in MODULES:
         full = f"{package}.{name}"
         if full in sys.modules:
             continue
