@@ -38,7 +38,10 @@ class Watchdog:
         self._lines_dropped = lines_dropped
         self._period = min(max(blocked_after / 2, _SHORTEST), _LONGEST)
         self._blocked_after = blocked_after
-        self._wake = threading.Event()
+        # Held while there is nothing to hurry for. An Event makes a new lock for each wait: 60 us a
+        # turn instead of 45, and turns are nearly all that an idle worker does.
+        self._calm = threading.Lock()
+        self._calm.acquire()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main = threading.main_thread().ident
         self._beat = 0.0  # when the loop last ran
@@ -64,8 +67,7 @@ class Watchdog:
     def _run(self) -> None:
         while True:
             due = time.monotonic() + self._period
-            self._wake.wait(self._period)
-            self._wake.clear()
+            self._calm.acquire(timeout=self._period)
             now = time.monotonic()
             self._row[Field.THREAD_BEAT] = time.monotonic_ns()
             self._row[Field.LOG_DROPPED] = self._lines_dropped()
@@ -111,7 +113,11 @@ class Watchdog:
             return
         self._row[Field.LOOP_BEAT] = time.monotonic_ns()
         if self._blocked_since is not None:
-            self._wake.set()  # it is over: say so now, not at the next turn
+            self._hurry()  # it is over: say so now, not at the next turn
+
+    def _hurry(self) -> None:
+        if self._calm.locked():  # only the loop releases it, so it still is
+            self._calm.release()
 
     def _look_for_culprit(self, now: float) -> None:
         frame = sys._current_frames().get(self._main or 0)
