@@ -72,6 +72,7 @@ def test_whatever_a_worker_does_it_ends_with_its_primary(cluster: Cluster, way: 
     connection = socket.create_connection(("127.0.0.1", cluster.port), timeout=30)
     if way == "stopped":
         os.kill(worker, signal.SIGSTOP)
+        wait_until_stopped(worker)
     elif way == "fork":
         assert cluster.get("/fork").status == 200
         assert len(cluster.living()) == 3
@@ -80,6 +81,22 @@ def test_whatever_a_worker_does_it_ends_with_its_primary(cluster: Cluster, way: 
         cluster.until(lambda status: status["workers"][0]["in_flight"] == 1)
     with connection:
         kill_and_look(cluster, cluster.port)
+
+
+def wait_until_stopped(pid: int) -> None:
+    """Wait until all threads of a process have stopped.
+
+    The kernel continues what its parent leaves behind stopped, not what is about to stop.
+    """
+    deadline = time.monotonic() + 30
+    while any(thread_state(thread) != "T" for thread in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def thread_state(thread: Path) -> str:
+    """The letter that the kernel gives the state of a thread."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @pytest.mark.chaos("C02")
@@ -166,3 +183,12 @@ def kill_during_reload(cluster: Cluster, moment: str, victim: str) -> None:
         assert outcome["kind"] == "ReloadRejected"
         assert status["generation"] == before
     assert cluster.get().status == 200
+
+
+def test_a_stopped_worker_is_ended_by_its_sibling(cluster: Cluster) -> None:
+    """It runs no thread and takes no signal but SIGKILL, so it cannot end itself."""
+    cluster.start("-w", "2", *QUICK, "--stopped-kill", "0")
+    os.kill(cluster.pids()[0], signal.SIGSTOP)
+    os.kill(cluster.pid, signal.SIGKILL)
+    cluster.wait_end()
+    cluster.wait_no_processes(6.0)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import traceback
+from functools import partial
 from types import FrameType
 
 from tercio import cluster, logs
@@ -18,7 +19,7 @@ from tercio.logs import LogStreams
 from tercio.system import identity, lifeline, limits, signals
 from tercio.system.channel import Channel
 from tercio.system.stacksignal import STACK_SIGNAL
-from tercio.worker import endings, record, rlimits
+from tercio.worker import endings, record, rlimits, siblings
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
     record.keep_from_programs(boot.fds)
-    lifeline.watch(boot.lifeline)
+    lifeline.watch(boot.lifeline, partial(siblings.end_all, boot.scoreboard))
     lifeline.set_parent_death(boot.primary_pid)
     if boot.oom_score_adj is not None:
         limits.set_oom_score_adj(os.getpid(), boot.oom_score_adj)
