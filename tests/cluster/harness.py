@@ -382,9 +382,12 @@ class Cluster:
                 self.process.wait()
         for thread in self._threads:
             thread.join(5)
-        if self.process is not None and self.process.stdout is not None:
-            self.process.stdout.close()
         left = self.living()
         for pid in left:
             os.kill(pid, signal.SIGKILL)
+        for thread in self._threads:
+            thread.join(PATIENCE)  # who was left held the other end of what they read
+            assert not thread.is_alive(), self.story()
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
         return left
