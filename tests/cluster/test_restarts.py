@@ -316,6 +316,7 @@ def test_reloads_and_deaths_leave_the_primary_as_it_was(cluster: Cluster) -> Non
             cluster.wait("WorkerDied", deaths)
         cluster.until(lambda status: status["ready"] == 1 and len(status["workers"]) == 1)
     after = _belongings(cluster)
+    print(f"before {before}\nafter {len(cycles)} cycles {after}")
     assert before is not None
     for what in ("descriptors", "segments", "threads", "children"):
         assert after[what] == before[what], what
