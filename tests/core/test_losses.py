@@ -67,3 +67,12 @@ def test_a_reported_cut_is_counted_once() -> None:
     story.tell(inputs.Cut(story.worker, 2, 1, ("/slow",)))
     story.tell(inputs.Exited(story.worker, "exited with 0", True))
     assert story.of(events.Stopped) == [events.Stopped(0, 2, 1)]
+
+
+def test_the_report_of_a_stop_leaves_out_what_earlier_drains_cut() -> None:
+    story = Story()
+    story.tell(inputs.Cut(WorkerId(5, 1), 3, 4))  # some reload, long ago
+    story.tell(inputs.StopAsked())
+    story.tell(inputs.Cut(story.worker, 1, 0))
+    story.tell(inputs.Exited(story.worker, "exited with 0", True))
+    assert story.of(events.Stopped) == [events.Stopped(0, 1, 0)]

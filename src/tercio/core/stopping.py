@@ -15,6 +15,7 @@ def ask(cluster: Cluster, asked: StopAsked, now: float) -> None:
         cluster.stopping = Stopping(now)
         policy = cluster.policy
         cluster.rollout = cluster.pending = None
+        cluster.cut_requests = cluster.cut_websockets = 0  # the report is about this stop
         cluster.publish(events.StopStarted(policy.stop_delay, policy.stop_timeout))
         if not asked.at_once:
             return
