@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,18 +108,20 @@ def test_a_websocket_is_closed_with_1012_and_goes_on_elsewhere(cluster: Cluster)
 def test_a_reload_fails_no_client_that_connected_and_did_not_ask_yet(cluster: Cluster) -> None:
     cluster.write_app(release("one"))
     cluster.start("-w", "2", *CALM, *SHORT)
-    early = [socket.create_connection(("127.0.0.1", cluster.port)) for _ in range(10)]
-    cluster.until(lambda status: sum(w["connections"] for w in status["workers"]) == 10)
-    cluster.write_app(release("two"))
-    cluster.ask("reload")
-    for client in early:
-        with client:
+    with ExitStack() as stack:
+        address = ("127.0.0.1", cluster.port)
+        early = [stack.enter_context(socket.create_connection(address)) for _ in range(10)]
+        cluster.until(lambda status: sum(w["connections"] for w in status["workers"]) == 10)
+        cluster.write_app(release("two"))
+        cluster.ask("reload")
+        for client in early:
             client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
             response = http.client.HTTPResponse(client)
             response.begin()
-            assert response.headers["connection"] == "close"
+            # "close" from a worker that drains; the first ones may find it just before.
+            assert response.headers["connection"] in (None, "close")
             assert response.read().startswith(b"one ")
-    wait_replaced(cluster, 2)
+        wait_replaced(cluster, 2)
 
 
 def test_an_endless_response_holds_a_reload_no_longer_than_the_drain_limit(
