@@ -18,6 +18,7 @@ import pytest
 
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 from tests.cluster.look import short_directory
+from tests.cluster.programs import faulty
 
 NewCluster = Callable[[], Cluster]
 
@@ -386,6 +387,46 @@ def test_a_scale_that_cannot_boot_says_why_and_the_others_serve_on(cluster: Clus
     assert done.returncode == 1
     assert "RuntimeError: no database; it is tried again" in done.stderr
     assert cluster.get().status == 200
+    assert cluster.tercio("scale", "1").returncode == 0
+
+
+# What a new worker does at import, and what is said of it. The first two die without a word.
+DEATHS = [
+    ("os._exit(3)", "exited with 3"),
+    ("os.kill(os.getpid(), signal.SIGSEGV)", "killed by SIGSEGV"),
+    ("time.sleep(1000)", "was not loaded after 1 s (--start-timeout)"),
+]
+
+
+def test_a_worker_that_dies_without_a_word_ends_the_wait_for_it(cluster: Cluster) -> None:
+    cluster.write_app(faulty())
+    cluster.start("-w", "1", *QUICK, "--start-timeout", "1", "--breaker-deaths", "1000")
+    for code, says in DEATHS:
+        cluster.write_app(faulty(code))
+        done = cluster.tercio("scale", "2")
+        assert (done.returncode, says in done.stderr) == (1, True), done.stderr
+        # The number is what it was told to be already, and the slot still cannot start.
+        done = cluster.tercio("scale", "2")
+        assert (done.returncode, says in done.stderr) == (1, True), done.stderr
+        assert cluster.tercio("scale", "1").returncode == 0
+    cluster.write_app(faulty("os._exit(3)"))
+    done = cluster.tercio("recycle", "0")
+    assert done.returncode == 1
+    assert "exited with 3; the old worker serves on" in done.stderr
+    assert cluster.get().status == 200
+
+
+def test_while_the_breaker_is_open_nobody_waits_for_a_start(cluster: Cluster) -> None:
+    cluster.write_app(faulty())
+    cluster.start("-w", "1", *QUICK, "--breaker-deaths", "1", "--stable-after", "600")
+    cluster.write_app(faulty("os._exit(3)"))
+    assert cluster.tercio("scale", "2").returncode == 1
+    cluster.wait("BreakerOpened")
+    for words in (("scale", "2"), ("scale", "3"), ("recycle", "0")):
+        done = cluster.tercio(*words)
+        assert done.returncode == 1
+        assert "starts are held back after 1 early deaths" in done.stderr
+    # What needs no start is done.
     assert cluster.tercio("scale", "1").returncode == 0
 
 

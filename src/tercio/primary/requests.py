@@ -13,8 +13,13 @@ from tercio.core.events import (
     ReloadRefused,
     ReloadRejected,
     ScaleRefused,
+    SpawnFailed,
     Stopped,
     WorkerBootFailed,
+    WorkerDied,
+    WorkerDraining,
+    WorkerKilled,
+    WorkerServing,
 )
 from tercio.core.model import Phase, WorkerId
 from tercio.errors import ControlError
@@ -106,8 +111,7 @@ class Conversation:
 
     async def _scale(self, request: Mapping[str, object]) -> dict[str, object]:
         cluster = self._runtime.cluster
-        before = cluster.target
-        target = _target(request.get("to"), before)
+        target = _target(request.get("to"), cluster.target)
         async with self._entries() as entries:
             if cluster.stopping is not None:
                 raise ControlError("the cluster is stopping")
@@ -116,8 +120,10 @@ class Conversation:
             if not _waits(request):
                 return {"target": cluster.target, "ready": cluster.ready_count()}
             is_settled = partial(_is_settled, cluster, target)
+            # All slots, not the new ones alone: it may be an old one that cannot start.
+            slots = range(target)
             outlook = "it is tried again for as long as the cluster runs"
-            await self._until(entries, is_settled, range(before, target), outlook)
+            await self._until(entries, is_settled, slots, _longest(cluster, 1), outlook)
         ready = cluster.ready_count()
         text = f"{ready} of {cluster.target} workers are ready"
         return {"target": cluster.target, "ready": ready, "text": text}
@@ -139,7 +145,8 @@ class Conversation:
             def is_done() -> bool:
                 return not any(_serves(cluster, who) for who in old)
 
-            await self._until(entries, is_done, slots, "the old worker serves on")
+            limit = _longest(cluster, _retiring_count(cluster))
+            await self._until(entries, is_done, slots, limit, "the old worker serves on")
         return {"replaced": replaced, "text": f"replaced {', '.join(replaced)}"}
 
     async def _stop(self, request: Mapping[str, object]) -> dict[str, object]:
@@ -157,20 +164,55 @@ class Conversation:
         entries: AsyncIterator[Entry],
         is_done: Callable[[], bool],
         slots: Collection[int],
+        limit: float,
         outlook: str,
     ) -> None:
-        """Show events until it is done; a worker that cannot start in ``slots`` ends it.
+        """Show events until it is done, for ``limit`` seconds at most.
 
+        A worker that cannot start in ``slots`` ends it, and so does a breaker that lets none start;
         ``outlook`` says how things go on in that case.
         """
+        try:
+            async with asyncio.timeout(limit) as clock:
+                await self._watch(entries, is_done, slots, outlook)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise  # the client reads nothing
+            raise ControlError(f"not done after {limit:g} s; {outlook}") from error
+
+    async def _watch(
+        self,
+        entries: AsyncIterator[Entry],
+        is_done: Callable[[], bool],
+        slots: Collection[int],
+        outlook: str,
+    ) -> None:
+        cluster = self._runtime.cluster
+        # Workers whose end is no failure to start: they have served, or were told to go.
+        started = {w.id for w in cluster.workers() if w.serving_at is not None}
         while not is_done():
+            if _are_starts_held_back(cluster, slots):
+                deaths = len(cluster.breaker.deaths)
+                raise ControlError(
+                    f"starts are held back after {deaths} early deaths (see `tercio status`; "
+                    f"`tercio reload` tries at once); {outlook}"
+                )
             entry = await anext(entries, None)
             if entry is None:
                 raise ControlError("the cluster stopped before this was done")
             await self._emit({"event": entry.to_json()})
-            event = entry.event
-            if isinstance(event, WorkerBootFailed) and event.worker.slot in slots:
-                raise ControlError(f"{event.text}; {outlook}")
+            match entry.event:
+                case WorkerServing(worker=who) | WorkerDraining(worker=who):
+                    started.add(who)
+                case (
+                    WorkerBootFailed(worker=who)
+                    | SpawnFailed(worker=who)
+                    | WorkerKilled(worker=who)
+                    | WorkerDied(worker=who)
+                ) if who.slot in slots and who not in started:
+                    raise ControlError(f"{entry.event.text}; {outlook}")
+                case _:
+                    pass
 
     @contextmanager
     def _refusals(self, kind: type[ReloadRefused | ScaleRefused]) -> Iterator[None]:
@@ -258,3 +300,32 @@ def _is_settled(cluster: Cluster, target: int) -> bool:
         return True  # somebody else scaled meanwhile
     serving = [w for w in cluster.workers() if w.phase is Phase.SERVING]
     return len(serving) == target and all(w.id.slot < target for w in cluster.workers())
+
+
+def _are_starts_held_back(cluster: Cluster, slots: Collection[int]) -> bool:
+    """Whether one of ``slots`` waits for a start, and the breaker lets none but its probes."""
+    if not cluster.breaker.is_open or not cluster.ready_count():
+        return False  # with nobody left every slot goes on trying
+    present = [cluster.slot(number).present for number in slots if number < cluster.target]
+    return any(
+        not workers or (len(workers) == 1 and workers[0].retirement is not None)
+        for workers in present
+    )
+
+
+def _retiring_count(cluster: Cluster) -> int:
+    """How many seat changes are before us, ours among them: there is one at a time."""
+    return sum(worker.retirement is not None for worker in cluster.workers())
+
+
+def _longest(cluster: Cluster, turns: int) -> float:
+    """How long ``turns`` seat changes may take, one after the other: the bounds of each wait."""
+    policy = cluster.policy
+    boot = policy.backoff_cap + policy.start_timeout + policy.ready_timeout + policy.kill_grace
+    leave = policy.drain_timeout + policy.kill_grace
+    limit = turns * (boot + policy.soak + leave)
+    if cluster.rollout is not None:  # it goes first
+        limit += cluster.rollout.policy.reload_limit(
+            cluster.target, is_exact=cluster.rollout.is_exact
+        )
+    return limit

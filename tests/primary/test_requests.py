@@ -1,0 +1,67 @@
+"""Requests that wait: every wait ends, also when nothing happens any more."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from tercio.core import inputs
+from tercio.core.cluster import Cluster
+from tercio.core.policy import Policy
+from tercio.core.supervisor import Supervisor
+from tercio.errors import ControlError
+from tercio.primary.journal import Journal
+from tercio.primary.requests import Conversation
+
+POLICY = Policy(
+    start_timeout=0.01, ready_timeout=0.01, backoff_cap=0.01, soak=0.01, drain_timeout=0.01,
+    kill_grace=0.01,
+)  # fmt: skip
+
+
+class StillLife:
+    """A primary whose processes never do anything."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+        self._supervisor = Supervisor(POLICY, 2, 0.0, lambda: 0.5)
+        self.tell(inputs.Tick())
+        for worker in self.cluster.workers():
+            self.tell(inputs.Loaded(worker.id))
+            self.tell(inputs.Ready(worker.id))
+
+    @property
+    def cluster(self) -> Cluster:
+        return self._supervisor.cluster
+
+    def tell(self, item: inputs.Input) -> None:
+        self._supervisor.handle(item, 0.0)
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def describe_config(self) -> dict[str, object]:
+        return {}
+
+    def ask_reload(self) -> int:
+        return 1
+
+    def reopen_logs(self) -> None:
+        pass
+
+    async def dump(self, slot: int) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{"do": "scale", "to": "3"}, {"do": "scale", "to": 1}, {"do": "recycle", "slots": [0]}],
+)
+def test_a_change_that_does_not_happen_is_given_up_at_the_sum_of_its_limits(
+    request_: Mapping[str, object],
+) -> None:
+    async def emit(message: Mapping[str, object]) -> None:
+        pass
+
+    with pytest.raises(ControlError, match=r"not done after 0\.\d+ s"):
+        asyncio.run(Conversation(StillLife(), emit).answer(request_))
