@@ -148,6 +148,10 @@ BAD = [
     (request("scale"), "cannot scale to 'None'"),
     (request("scale", to="many"), "cannot scale to 'many'"),
     (request("scale", to=""), "cannot scale to ''"),
+    (request("scale", to="2_0"), "cannot scale to '2_0'"),
+    (request("scale", to="\u0662"), "cannot scale to '\u0662'"),  # a digit, and not ours
+    (request("scale", to=" 2"), "cannot scale to ' 2'"),
+    (request("scale", to=2.0), "cannot scale to '2.0'"),
     (request("scale", to=0), "cannot scale to 0 workers: 1 to 16"),
     (request("scale", to="+99999"), "1 to 16 are possible (--max-workers)"),
     (request("recycle", slots=[9]), "there is no slot 9: slots are 0 to 0"),

@@ -1,6 +1,7 @@
 """Answer control requests: each is a small conversation that ends with a result or an error."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -272,11 +273,10 @@ def _whole(request: Mapping[str, object], key: str, default: int | None = None) 
 
 
 def _target(asked: object, now: int) -> int:
-    text = str(asked).strip()
-    try:
-        return now + int(text) if text[:1] in "+-" else int(text)
-    except ValueError as error:
-        raise ControlError(f"cannot scale to {text[:40]!r}: give 8, +1 or -1") from error
+    text = str(asked)
+    if not re.fullmatch("[+-]?[0-9]{1,9}", text, re.ASCII):
+        raise ControlError(f"cannot scale to {text[:40]!r}: give 8, +1 or -1")
+    return now + int(text) if text[0] in "+-" else int(text)
 
 
 def _slots(asked: object, target: int) -> tuple[int, ...]:
