@@ -23,7 +23,7 @@ from tercio.core.events import (
     WorkerServing,
 )
 from tercio.core.model import Phase, WorkerId
-from tercio.errors import ControlError
+from tercio.errors import ControlError, ExitCode
 from tercio.primary.journal import Entry, Journal
 
 _QUEUED_EVENTS: Final = 1000  # events a slow client may be behind; then it is told and cut off
@@ -152,7 +152,11 @@ class Conversation:
 
     async def _stop(self, request: Mapping[str, object]) -> dict[str, object]:
         async with self._entries() as entries:
-            self._runtime.tell(inputs.StopAsked(143, at_once=request.get("now") is True))
+            at_once = request.get("now") is True
+            # Told twice the supervisor ends at once, as a second signal means it. A second polite
+            # client joins the stop that runs.
+            if at_once or self._runtime.cluster.stopping is None:
+                self._runtime.tell(inputs.StopAsked(ExitCode.FORCED_TERM, at_once=at_once))
             if _waits(request):
                 async for entry in entries:
                     await self._emit({"event": entry.to_json()})
