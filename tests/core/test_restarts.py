@@ -41,16 +41,3 @@ def test_old_deaths_do_not_count() -> None:
     breaker = Breaker()
     for i in range(100):
         assert not breaker.record(i * 16.0, POLICY, 1)
-
-
-def test_an_open_breaker_lets_one_try_every_interval() -> None:
-    breaker = Breaker()
-    for _ in range(5):
-        breaker.record(0.0, POLICY, 1)
-    assert not breaker.may_start(29.9)
-    assert breaker.may_start(30.0)
-    breaker.probe(30.0, POLICY)
-    assert not breaker.may_start(59.9)
-    assert breaker.may_start(60.0)
-    breaker.close()
-    assert breaker.may_start(31.0)

@@ -55,11 +55,11 @@ return len(self.present) < SEATS_PER_SLOT""",
     "every request to reload begins one": (
         "reload",
         """\
-    if cluster.rollout is not None:
-        cluster.pending = waiting""",
+    if cluster.rollout is None:
+        _begin(cluster, PendingReload""",
         """\
-    if False:
-        cluster.pending = waiting""",
+    if True:
+        _begin(cluster, PendingReload""",
     ),
     "a generation is accepted before it is ready": (
         "rollout",
@@ -87,9 +87,11 @@ return max(ready) if ready""",
     "a waiting reload is forgotten": (
         "reload",
         """\
-    requests = cluster.pending.requests if cluster.pending else ()""",
+        waiting.requests.append(asked.request)
+""",
         """\
-    requests: tuple[int, ...] = ()""",
+        pass
+""",
     ),
     "the breaker never closes": (
         "starts",

@@ -3,7 +3,7 @@
 import pytest
 
 from tercio.config import Config
-from tercio.primary.policy import memory_limit
+from tercio.primary.policy import policy_of
 from tercio.primary.sizing import size_of
 from tercio.system.cgroup import Cgroup, Cores
 
@@ -37,7 +37,18 @@ def test_max_workers_is_twice_the_workers_or_sixteen(asked: int, most: int) -> N
     assert (size.workers, size.most, size.why) == (asked, most, "as asked")
 
 
+def limit_of(config: Config, cgroup: Cgroup, workers: int) -> int:
+    return policy_of(config, cgroup, workers, 16).limit_memory
+
+
 def test_the_memory_limit_shares_a_limited_cgroup_and_leaves_room_for_a_successor() -> None:
-    assert memory_limit(Config(), limited(1000 * MB), 4) == int(1000 * MB * 0.9 / 5)
-    assert memory_limit(Config(), UNLIMITED, 4) == 0
-    assert memory_limit(Config(limit_max_memory=300 * MB), UNLIMITED, 4) == 300 * MB
+    assert limit_of(Config(), limited(1000 * MB), 4) == int(1000 * MB * 0.9 / 5)
+    assert limit_of(Config(), UNLIMITED, 4) == 0
+    assert limit_of(Config(limit_max_memory=300 * MB), UNLIMITED, 4) == 300 * MB
+
+
+def test_the_share_of_a_worker_follows_the_number_of_workers() -> None:
+    policy = policy_of(Config(), limited(1000 * MB), 4, 16)
+    assert policy.for_target(8).limit_memory == int(1000 * MB * 0.9 / 9)
+    fixed = policy_of(Config(limit_max_memory=300 * MB), limited(1000 * MB), 4, 16)
+    assert fixed.for_target(8).limit_memory == 300 * MB

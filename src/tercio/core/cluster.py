@@ -15,6 +15,9 @@ from tercio.core.rollout import Rollout
 RELOAD_CLOSE_CODE = 1012  # RFC 6455 registry: service restart
 STOP_CLOSE_CODE = 1001  # going away
 
+KILL_AGAIN = 5.0
+"""Seconds after which a process that was killed and is still there is killed once more."""
+
 
 @dataclass(slots=True)
 class Stopping:
@@ -30,7 +33,7 @@ class Stopping:
 class PendingReload:
     """Reloads asked for while one runs: however many, they become one."""
 
-    requests: tuple[int, ...]
+    requests: list[int]
     revision: int
     policy: Policy
     is_exact: bool
@@ -90,6 +93,10 @@ class Cluster:
     def ready_count(self) -> int:
         """How many workers take connections."""
         return sum(len(slot.serving) > 0 for slot in self.slots.values())
+
+    def has_survivor(self) -> bool:
+        """Whether anybody is ready who was not told to go."""
+        return any(w.ready_at is not None and not w.phase.is_leaving for w in self.workers())
 
     def next_generation_to_start(self) -> tuple[int, int]:
         """Generation and revision of a worker that is started now."""
@@ -163,15 +170,26 @@ class Cluster:
             worker.fault = worker.fault or reason
         else:
             worker.departure = worker.departure or reason
-        worker.enter(Phase.DYING, now)
+        worker.enter(Phase.DYING, now, now + KILL_AGAIN)
         self.outbox.append(commands.Kill(worker.id, reason))
         self.publish(events.WorkerKilled(worker.id, reason))
+
+    def kill_again(self, worker: Worker, now: float) -> None:
+        """It ought to be gone: the kernel holds it, or somebody stands in the way."""
+        worker.deadline = now + KILL_AGAIN
+        self.outbox.append(commands.Kill(worker.id, "it is still there"))
 
     def retire(self, worker: Worker, retirement: Retirement) -> None:
         """Mark a worker for a seat change."""
         worker.retirement = retirement
         self.slot(worker.id.slot).reasons.append(retirement.reason)
         self.publish(events.RetirementPlanned(worker.id, retirement.reason, retirement.vacate))
+
+    def forget_fingerprints(self) -> None:
+        """Keep those of generations that live or may be started again."""
+        alive = {worker.generation for worker in self.workers()} | {self.generation}
+        for generation in self.fingerprints.keys() - alive:
+            del self.fingerprints[generation]
 
     def exit(self, code: int) -> None:
         """End the primary. Only called when no process lives."""

@@ -88,7 +88,7 @@ class Worker:
 
     def was_stable(self, now: float, stable_after: float) -> bool:
         """Whether it stayed ready long enough for its death to cost nothing."""
-        return self.ready_at is not None and now - self.ready_at >= stable_after
+        return self.ready_at is not None and now >= self.ready_at + stable_after
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """Every figure that the supervisor goes by, in seconds and bytes."""
 
+import dataclasses
 from dataclasses import dataclass
 
 
@@ -26,6 +27,7 @@ class Policy:
     probe_interval: float = 30.0
     exit_on_crash_loop: bool = False
     limit_memory: int = 0  # bytes; 0 = no limit, as for the three below
+    memory_share: int = 0  # bytes for all workers together; their number makes it `limit_memory`
     leak_window: float = 0.0
     limit_requests: int = 0
     limit_lifetime: float = 0.0
@@ -34,6 +36,20 @@ class Policy:
     blocked_kill: float = 30.0  # 0: never
     stopped_kill: float = 10.0  # 0: never
     max_workers: int = 16
+
+    def for_target(self, target: int) -> "Policy":
+        """The policy for another number of workers: a shared amount is shared anew.
+
+        One share more than there are workers: a successor starts beside one of them.
+        """
+        if not self.memory_share:
+            return self
+        return dataclasses.replace(self, limit_memory=self.memory_share // (target + 1))
+
+    @property
+    def least_limit_memory(self) -> int:
+        """The lowest limit that the jitter can give a worker."""
+        return int(self.limit_memory * (1.0 - self.limit_jitter))
 
     def deaths_allowed(self, target: int) -> int:
         """Early deaths within `breaker_window` after which the breaker opens."""

@@ -9,13 +9,16 @@ from tercio.core.rollout import Rollout, Stage
 def ask(cluster: Cluster, asked: ReloadAsked, now: float) -> None:
     """Begin a reload, or merge it into the one that waits."""
     is_exact = asked.headroom_bytes is None or asked.headroom_bytes >= asked.needed_bytes
-    requests = cluster.pending.requests if cluster.pending else ()
-    waiting = PendingReload((*requests, asked.request), asked.revision, asked.policy, is_exact)
-    if cluster.rollout is not None:
-        cluster.pending = waiting
-        cluster.publish(events.ReloadQueued(asked.request))
+    if cluster.rollout is None:
+        _begin(cluster, PendingReload([asked.request], asked.revision, asked.policy, is_exact), now)
+        return
+    waiting = cluster.pending
+    if waiting is None:
+        cluster.pending = PendingReload([asked.request], asked.revision, asked.policy, is_exact)
     else:
-        _begin(cluster, waiting, now)
+        waiting.requests.append(asked.request)
+        waiting.revision, waiting.policy, waiting.is_exact = asked.revision, asked.policy, is_exact
+    cluster.publish(events.ReloadQueued(asked.request))
 
 
 def advance(cluster: Cluster, now: float) -> None:
@@ -70,7 +73,7 @@ def _begin(cluster: Cluster, waiting: PendingReload, now: float) -> None:
         generation=cluster.newest,
         revision=waiting.revision,
         policy=waiting.policy,
-        requests=waiting.requests,
+        requests=tuple(waiting.requests),
         started=now,
         deadline=now + waiting.policy.reload_limit(cluster.target, is_exact=waiting.is_exact),
         is_exact=waiting.is_exact,
@@ -79,15 +82,20 @@ def _begin(cluster: Cluster, waiting: PendingReload, now: float) -> None:
     cluster.breaker.close()
     for slot in cluster.slots.values():
         slot.failures, slot.not_before = 0, now
-    cluster.publish(events.ReloadStarted(cluster.newest, waiting.requests, waiting.is_exact))
+    cluster.publish(
+        events.ReloadStarted(cluster.newest, cluster.rollout.requests, waiting.is_exact)
+    )
 
 
 def _commit(cluster: Cluster, rollout: Rollout, now: float) -> None:
     cluster.generation = rollout.generation
     cluster.revision = rollout.revision
-    cluster.policy = rollout.policy
+    cluster.policy = rollout.policy.for_target(cluster.target)
     cluster.is_rejected = False
     cluster.rollout = None
+    for worker in cluster.workers():
+        worker.is_kept = False  # every slot has the new release
+    cluster.forget_fingerprints()
     cluster.last_reload = events.ReloadCommitted(
         rollout.generation, rollout.requests, now - rollout.started
     )
@@ -105,6 +113,7 @@ def _reject(cluster: Cluster, rollout: Rollout, reason: str) -> None:
             replaced.append(slot.number)
     cluster.is_rejected = True
     cluster.rollout = None
+    cluster.forget_fingerprints()
     cluster.last_reload = events.ReloadRejected(
         rollout.generation,
         cluster.generation,

@@ -52,10 +52,6 @@ class Breaker:
         self.next_probe = now + policy.probe_interval
         return True
 
-    def may_start(self, now: float) -> bool:
-        """Whether a slot may try now."""
-        return not self.is_open or now >= self.next_probe
-
     def probe(self, now: float, policy: Policy) -> None:
         """Note that one slot tries; the others wait for the next turn."""
         self.next_probe = now + policy.probe_interval

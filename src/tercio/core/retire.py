@@ -103,7 +103,10 @@ def _memory_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float)
     if sample.used_bytes is None:
         return None
     history = cluster.memory.setdefault(worker.id, MemoryHistory(fresh=worker.fresh_bytes))
-    reason = history.observe(now, sample.used_bytes, cluster.policy)
+    limit = int(cluster.policy.limit_memory * _allowance(cluster, worker))
+    reason = history.observe(
+        now, sample.used_bytes, dataclasses.replace(cluster.policy, limit_memory=limit)
+    )
     if history.is_over_when_fresh(cluster.policy) and not history.is_told:
         history.is_told = True
         cluster.publish(
@@ -114,13 +117,19 @@ def _memory_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float)
 
 def _use_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float) -> str | None:
     policy = cluster.policy
-    if worker.id not in cluster.allowances:
-        # Workers that started together must not reach their limits together.
-        cluster.allowances[worker.id] = 1.0 - policy.limit_jitter * cluster.draw()
-    allowance = cluster.allowances[worker.id]
+    allowance = _allowance(cluster, worker)
     if policy.limit_requests and sample.requests >= policy.limit_requests * allowance:
         return f"served {sample.requests} requests (--limit-max-requests)"
     age = now - worker.spawned
     if policy.limit_lifetime and age >= policy.limit_lifetime * allowance:
         return f"lived {age:.0f} s (--limit-max-lifetime)"
     return None
+
+
+def _allowance(cluster: Cluster, worker: Worker) -> float:
+    """The part of its limits that a worker may use: those that started together must not reach
+    them together.
+    """
+    if worker.id not in cluster.allowances:
+        cluster.allowances[worker.id] = 1.0 - cluster.policy.limit_jitter * cluster.draw()
+    return cluster.allowances[worker.id]

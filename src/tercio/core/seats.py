@@ -23,6 +23,8 @@ def expire(cluster: Cluster, now: float) -> None:
                 cluster.kill(worker, now, worker.fault or reason, is_fault=True)
             case Phase.DRAINING:
                 cluster.kill(worker, now, "was not gone at the drain limit", is_fault=False)
+            case Phase.DYING:
+                cluster.kill_again(worker, now)
             case _:
                 worker.deadline = None
 
@@ -71,7 +73,7 @@ def _make_room(cluster: Cluster, slot: Slot, now: float) -> None:
 def _drop_rejected(cluster: Cluster, slot: Slot, now: float) -> None:
     """Without a reload, a worker that does not serve and is of another generation is a leftover."""
     for worker in slot.present:
-        if worker.generation == cluster.generation or worker.phase is Phase.SERVING:
+        if _belongs(cluster, worker) or worker.phase is Phase.SERVING:
             continue
         reason = "reload" if worker.generation < cluster.generation else "rollback"
         cluster.drain(worker, now, reason)
@@ -132,7 +134,7 @@ def needs_successor(cluster: Cluster, worker: Worker) -> bool:
     """Whether a serving worker is to be replaced, outside of a reload."""
     if worker.retirement is not None:
         return True
-    return worker.generation != cluster.generation and not worker.is_kept
+    return not _belongs(cluster, worker)
 
 
 def departure(cluster: Cluster, worker: Worker) -> str:
@@ -147,10 +149,15 @@ def _has_soaked(cluster: Cluster, worker: Worker, now: float) -> bool:
     return worker.ready_at is not None and now >= worker.ready_at + soak
 
 
+def _belongs(cluster: Cluster, worker: Worker) -> bool:
+    """Whether it runs what was committed, or what a rolling reload left in its place."""
+    return worker.generation == cluster.generation or worker.is_kept
+
+
 def _rank(cluster: Cluster, worker: Worker) -> tuple[bool, bool, int]:
-    """Order of preference: of the committed generation, not to be replaced, the newest."""
+    """Order of preference: belongs here, not to be replaced, the newest."""
     return (
-        worker.generation == cluster.generation,
+        _belongs(cluster, worker),
         worker.retirement is None,
         worker.id.incarnation,
     )

@@ -26,6 +26,8 @@ def start(cluster: Cluster, now: float) -> None:
 def note_death(cluster: Cluster, slot: Slot, worker: Worker, now: float) -> None:
     """Let an unplanned death cost what it should."""
     slot.restarts += 1
+    if worker.phase is Phase.PARKED:
+        return  # its successor serves
     if worker.was_stable(now, cluster.policy.stable_after):
         slot.failures = 0
         slot.not_before = now
@@ -54,22 +56,30 @@ def has_given_up(cluster: Cluster) -> bool:
 
 def is_crash_loop(cluster: Cluster) -> bool:
     """The breaker is open and nobody is left to serve."""
-    return cluster.breaker.is_open and not any(
-        worker.ready_at is not None and not worker.phase.is_leaving for worker in cluster.workers()
-    )
+    return cluster.breaker.is_open and not cluster.has_survivor()
 
 
 def next_start(cluster: Cluster) -> float | None:
     """When an empty or retiring slot may start, if only time keeps it back."""
     if cluster.rollout is not None:
         return None
-    probe = cluster.breaker.next_probe if cluster.breaker.is_open else 0.0
+    probe = _not_before_probe(cluster)
     times = [
         max(slot.not_before, probe) for slot in _empty(cluster) if _has_tried_or_may(cluster, slot)
     ]
     if not cluster.breaker.is_open and not _is_replacing(cluster):
         times += [slot.not_before for slot in _retiring(cluster)]
     return min(times, default=None)
+
+
+def _not_before_probe(cluster: Cluster) -> float:
+    """What an open breaker adds to a slot's own back-off: turns, while survivors serve.
+
+    With nobody left there is nothing to protect from the tries, and everything to win by them.
+    """
+    if cluster.breaker.is_open and cluster.has_survivor():
+        return cluster.breaker.next_probe
+    return 0.0
 
 
 def _empty(cluster: Cluster) -> list[Slot]:
@@ -101,10 +111,8 @@ def _has_tried_or_may(cluster: Cluster, slot: Slot) -> bool:
 
 
 def _may_start(cluster: Cluster, slot: Slot, now: float) -> bool:
-    return (
-        _has_tried_or_may(cluster, slot)
-        and now >= slot.not_before
-        and cluster.breaker.may_start(now)
+    return _has_tried_or_may(cluster, slot) and now >= max(
+        slot.not_before, _not_before_probe(cluster)
     )
 
 

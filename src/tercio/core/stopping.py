@@ -38,8 +38,8 @@ def advance(cluster: Cluster, now: float) -> None:
             cluster.kill(worker, now, "forced stop", is_fault=False)
     else:
         _send_home(cluster, stopping, now)
-    is_overdue = stopping.is_forced and now >= stopping.since + FORCED_WAIT
-    if not cluster.workers() or is_overdue:
+    end = _end(cluster)
+    if not cluster.workers() or (end is not None and now >= end):
         code = stopping.exit_code if stopping.is_forced else 0
         if not cluster.has_exited:
             cluster.publish(events.Stopped(code, cluster.cut_requests, cluster.cut_websockets))
@@ -50,9 +50,17 @@ def next_deadline(cluster: Cluster) -> float | None:
     """When `advance` has something to do, if nothing else happens."""
     stopping = cluster.stopping
     assert stopping is not None
-    if stopping.is_forced:
-        return stopping.since + FORCED_WAIT
-    return None if stopping.is_draining else stopping.since + cluster.policy.stop_delay
+    if stopping.is_forced or stopping.is_draining:
+        return _end(cluster)
+    return stopping.since + cluster.policy.stop_delay
+
+
+def _end(cluster: Cluster) -> float | None:
+    """When the primary goes although killed processes are still there; None before the kill."""
+    workers = cluster.workers()
+    if any(worker.phase is not Phase.DYING for worker in workers):
+        return None
+    return max((worker.since for worker in workers), default=0.0) + FORCED_WAIT
 
 
 def _send_home(cluster: Cluster, stopping: Stopping, now: float) -> None:

@@ -155,7 +155,7 @@ class Supervisor:
             reason = worker.departure or "replaced"
             self.cluster.publish(events.WorkerLeft(worker.id, reason, item.status))
             return
-        phase = worker.phase.value
+        phase = "being killed" if worker.phase is Phase.DYING else worker.phase.value
         self.cluster.publish(
             events.WorkerDied(
                 worker.id, item.status, item.note, now - worker.spawned, phase, item.in_flight
@@ -197,6 +197,7 @@ class Supervisor:
             return
         cluster.publish(events.Scaled(cluster.target, item.target))
         cluster.target = item.target
+        cluster.policy = cluster.policy.for_target(item.target)
 
     # What follows
 

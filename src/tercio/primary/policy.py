@@ -16,12 +16,14 @@ def policy_of(config: Config, cgroup: Cgroup, workers: int, max_workers: int) ->
     values = {name: value for name, value in config_values(config).items() if name in same}
     values |= {
         "exit_on_crash_loop": config.on_crash_loop == "exit",
-        "limit_memory": memory_limit(config, cgroup, workers),
+        "limit_memory": own_limit(config),
+        "memory_share": shared_memory(config, cgroup),
         "limit_requests": config.limit_max_requests,
         "limit_lifetime": config.limit_max_lifetime,
         "max_workers": max_workers,
     }
-    return Policy(**values)  # type: ignore[arg-type]
+    policy = Policy(**values)  # type: ignore[arg-type]
+    return policy.for_target(workers)
 
 
 def config_values(config: Config) -> dict[str, object]:
@@ -29,13 +31,13 @@ def config_values(config: Config) -> dict[str, object]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def memory_limit(config: Config, cgroup: Cgroup, workers: int) -> int:
-    """Bytes of private memory after which a worker is replaced; 0 = no limit.
+def own_limit(config: Config) -> int:
+    """Bytes of private memory after which a worker is replaced; 0 = none was given."""
+    return config.limit_max_memory if isinstance(config.limit_max_memory, int) else 0
 
-    ``auto`` shares a limited cgroup among the workers and one successor.
-    """
-    if isinstance(config.limit_max_memory, int):
-        return config.limit_max_memory
-    if cgroup.memory_limit is None:
+
+def shared_memory(config: Config, cgroup: Cgroup) -> int:
+    """Bytes that ``auto`` shares among the workers; 0 where nothing limits them."""
+    if isinstance(config.limit_max_memory, int) or cgroup.memory_limit is None:
         return 0
-    return int(cgroup.memory_limit * _MEMORY_SHARE / (workers + 1))
+    return int(cgroup.memory_limit * _MEMORY_SHARE)

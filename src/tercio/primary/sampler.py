@@ -81,7 +81,7 @@ class Sampler:
         if resident is None:
             return None
         usage.resident = resident
-        if not policy.leak_window and resident <= policy.limit_memory:
+        if not policy.leak_window and resident <= policy.least_limit_memory:
             # Own memory is never more than resident memory: this is under the limit.
             return resident
         usage.memory_due = now + self._memory_interval(policy)

@@ -1,0 +1,87 @@
+"""An open breaker holds slots back only while there is somebody to protect."""
+
+from tercio.core import events, inputs
+from tercio.core.commands import Kill, Publish, Spawn
+from tercio.core.events import Event
+from tercio.core.model import WorkerId
+from tercio.core.policy import Policy
+from tercio.core.supervisor import Supervisor
+
+
+class Story:
+    """A cluster of which everybody or nearly everybody dies, again and again."""
+
+    def __init__(self, target: int, policy: Policy) -> None:
+        self.now = 1000.0
+        self.supervisor = Supervisor(policy, target, self.now, lambda: 0.0)
+        self.events: list[Event] = []
+        self.kills: list[WorkerId] = []
+        self.starts: list[float] = []
+        self.alive: list[WorkerId] = []
+        self.tell(inputs.Tick())
+
+    def tell(self, item: inputs.Input) -> None:
+        for command in self.supervisor.handle(item, self.now):
+            match command:
+                case Spawn(worker):
+                    self.starts.append(self.now)
+                    self.alive.append(worker)
+                    self.tell(inputs.Loaded(worker))
+                    self.tell(inputs.Ready(worker))
+                case Publish(event):
+                    self.events.append(event)
+                case Kill(worker):
+                    self.kills.append(worker)
+
+    def kill(self, *slots: int) -> None:
+        for who in [who for who in self.alive if who.slot in slots]:
+            self.alive.remove(who)
+            self.tell(inputs.Exited(who, "killed by SIGKILL", False))
+
+    def until(self, end: float) -> None:
+        while (deadline := self.supervisor.next_deadline()) is not None and deadline <= end:
+            self.now = deadline
+            self.tell(inputs.Tick())
+        self.now = end
+
+    def is_open(self) -> bool:
+        return self.supervisor.cluster.breaker.is_open
+
+
+def test_with_nobody_left_slots_come_back_after_their_own_back_off() -> None:
+    story = Story(4, Policy(breaker_deaths=4))
+    story.kill(0, 1, 2, 3)
+    assert story.is_open()
+    story.until(story.now + 0.2)
+    assert len(story.alive) >= 1
+    story.until(story.now + 12.0)  # the first one stayed ready: all start again
+    assert len(story.alive) == 4
+    assert not story.is_open()
+
+
+def test_while_one_serves_the_others_take_turns() -> None:
+    story = Story(4, Policy(breaker_deaths=3))
+    story.until(story.now + 1.0)
+    story.kill(1, 2, 3)
+    assert story.is_open()
+    began = story.now
+    story.until(began + 29.9)
+    assert [who.slot for who in story.alive] == [0]
+    story.until(began + 30.1)
+    assert len(story.alive) == 2
+
+
+def test_a_killed_process_that_stays_is_killed_again_and_cannot_hold_a_stop() -> None:
+    story = Story(1, Policy(stop_timeout=2.0))
+    story.tell(inputs.StopAsked())
+    story.until(story.now + 3.5)
+    assert len(story.kills) == 1
+    story.until(story.now + 5.5)
+    assert len(story.kills) >= 2
+    assert any(isinstance(event, events.Stopped) for event in story.events)
+
+
+def test_a_shared_memory_limit_follows_scaling() -> None:
+    story = Story(2, Policy(memory_share=900, limit_memory=300))
+    story.tell(inputs.ScaleAsked(8))
+    assert story.supervisor.cluster.policy.limit_memory == 100
