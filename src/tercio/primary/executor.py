@@ -26,6 +26,7 @@ from tercio.system.process import ChildProcess, spawn
 from tercio.system.stacksignal import STACK_SIGNAL
 
 _STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
+_LAST_READS: Final = 4  # each takes more than a socket holds; a child may go on writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,28 +191,54 @@ class Executor:
             self._loop.remove_reader(worker.channel.fileno())
         for message in messages:
             self._take(worker, message)
+        if worker.allowance.refused:
+            # Reading it takes time, too: the rest waits in its channel until the second is over.
+            self._loop.remove_reader(worker.channel.fileno())
 
     def _hear_last_words(self, worker: WorkerProcess) -> None:
         """What was sent before the end can still be read, also after a send has failed."""
         self._loop.remove_reader(worker.channel.fileno())
         try:
-            while messages := worker.channel.receive():
-                for message in messages:
+            for _ in range(_LAST_READS):
+                for message in worker.channel.receive():
                     self._take(worker, message)
         except ProtocolError as error:
-            self._journal.publish(events.WorkerNote(worker.id, str(error)))
+            self._say(worker, events.WorkerNote(worker.id, str(error)))
+        self._tell_refused(worker)
+
+    def _say(self, worker: WorkerProcess, event: events.Event) -> None:
+        """Publish what a worker wants told, within its allowance."""
+        if self._is_allowed(worker):
+            self._journal.publish(event)
+
+    def _is_allowed(self, worker: WorkerProcess) -> bool:
+        if worker.allowance.take(self._loop.time()):
+            return True
+        if worker.allowance.refused == 1:
+            self._loop.call_later(1.0, self._listen_again, worker)
+        return False
+
+    def _listen_again(self, worker: WorkerProcess) -> None:
+        if worker.id in self.workers:
+            self._tell_refused(worker)
+            self._loop.add_reader(worker.channel.fileno(), self._read, worker)
+
+    def _tell_refused(self, worker: WorkerProcess) -> None:
+        if refused := worker.allowance.tell_refused():
+            note = f"said {refused} things too many within a second; they are left out"
+            self._journal.publish(events.WorkerNote(worker.id, note))
 
     def _take(self, worker: WorkerProcess, message: Mapping[str, object]) -> None:
         try:
             meaning = input_of(worker.id, message)
         except ProtocolError as error:
-            self._journal.publish(events.WorkerNote(worker.id, str(error)))
+            self._say(worker, events.WorkerNote(worker.id, str(error)))
             return
         if isinstance(meaning, events.Event):
-            self._journal.publish(meaning)
+            self._say(worker, meaning)
         elif isinstance(meaning, tuple):
             worker.take_dump(*meaning)
-        else:
+        elif worker.is_first(type(meaning)) or self._is_allowed(worker):
             match meaning:
                 case inputs.Cut():
                     worker.has_reported_cut = True
@@ -221,11 +248,12 @@ class Executor:
             self._tell(meaning)
 
     def _ended(self, worker: WorkerProcess) -> None:
-        """The process is gone: hear its last words, sweep up its group, take its status."""
+        """The process is gone: sweep up its group, hear its last words, take its status."""
         if worker.process.pidfd is not None:
             self._loop.remove_reader(worker.process.fileno())
+        # What it forked goes first: before the number is free, and before it can say more.
+        worker.process.kill_group(signal.SIGKILL)
         self._hear_last_words(worker)
-        worker.process.kill_group(signal.SIGKILL)  # what it forked, before the number is free
         status = worker.process.reap()
         self._publish_stack(worker)
         del self.workers[worker.id]

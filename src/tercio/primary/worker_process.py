@@ -9,6 +9,7 @@ from typing import Final
 from tercio.core.model import WorkerId
 from tercio.dataplane.segment import anonymous_file
 from tercio.errors import ChannelClosed
+from tercio.primary.allowance import Allowance
 from tercio.system.channel import Channel, ChannelFull
 from tercio.system.process import ChildProcess
 
@@ -29,6 +30,8 @@ class WorkerProcess:
         self.is_stack_wanted = False  # asked for, not published yet
         self.has_reported_cut = False
         self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
+        self.allowance = Allowance()
+        self._heard: set[type] = set()
         self._stack = stack
 
     def send(self, message: Mapping[str, object]) -> bool:
@@ -38,6 +41,12 @@ class WorkerProcess:
         except (ChannelClosed, ChannelFull):
             return False
         return True
+
+    def is_first(self, kind: type) -> bool:
+        """Whether it says this for the first time: once is never too much."""
+        is_first = kind not in self._heard
+        self._heard.add(kind)
+        return is_first
 
     def take_dump(self, number: int, text: str) -> None:
         """An answer to a dump request; one that nobody asked for is thrown away."""
