@@ -132,6 +132,19 @@ def test_what_is_half_read_at_the_limit_is_cut(rig: Rig) -> None:
         assert [cut] == rig.said("cut")
 
 
+def test_long_paths_do_not_keep_a_cut_from_being_told(loop: str) -> None:
+    with Rig("large:app", options={"loop": loop}) as rig, rig.serving().connect() as client:
+        with rig.connect() as other:
+            client.ask("/wait-a" + "x" * 40_000)
+            other.ask("/wait-b" + "x" * 40_000)
+            rig.count(Field.IN_FLIGHT, 2)
+            rig.drain(timeout=0.1)
+            assert rig.exit().code == 0
+        (cut,) = rig.said("cut")
+        assert [path[:8] for path in cut["paths"]] == ["/wait-ax", "/wait-bx"]
+        assert rig.tells() == "shut down\n"
+
+
 def test_an_endless_answer_is_cut_at_the_limit(rig: Rig) -> None:
     with rig, rig.serving().connect() as client:
         client.ask("/stream")

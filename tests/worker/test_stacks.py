@@ -1,7 +1,6 @@
 """A dump shows who waits for whom, and fits into a message."""
 
 import asyncio
-import json
 
 from tercio.worker import stacks
 
@@ -34,13 +33,3 @@ def test_tasks_are_shown_below_those_that_wait_for_them() -> None:
     assert "  Task left: leaf" in below
     assert "  Task right: leaf" in below
     assert any("await turn.wait()" in line for line in below)
-
-
-def test_a_long_text_loses_its_middle() -> None:
-    text = "first\n" + "é\n" * 100_000 + "last"
-    clipped = stacks.clip(text, 1000)
-    assert len(json.dumps(clipped, ensure_ascii=False).encode()) <= 1000
-    assert clipped.startswith("first\n")
-    assert clipped.endswith("last")
-    assert "characters left out" in clipped
-    assert stacks.clip("short", 1000) == "short"

@@ -20,6 +20,7 @@ from tercio.system import identity, lifeline, limits, signals
 from tercio.system.channel import Channel
 from tercio.system.stacksignal import STACK_SIGNAL
 from tercio.worker import endings, record, rlimits, siblings
+from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
@@ -79,7 +80,14 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
 
 def _refuse(link: Link, stage: str, error: TercioError) -> int:
     text = "".join(traceback.format_exception(error)) if stage == "options" else ""
-    link.send({"type": "failed", "stage": stage, "error": str(error), "traceback": text})
+    link.send(
+        {
+            "type": "failed",
+            "stage": stage,
+            "error": clip_line(str(error), ERROR_LIMIT),
+            "traceback": clip(text, STACK_LIMIT),
+        }
+    )
     link.flush(_FLUSH)
     return endings.leave(ExitCode.WORKER_BOOT_FAILED)
 

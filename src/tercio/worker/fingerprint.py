@@ -7,12 +7,11 @@ from typing import Final
 
 from tercio.worker.places import is_application
 
-_FILES: Final = 500
 _LENGTH: Final = 12
 
 
-def take() -> tuple[str, list[str]]:
-    """A short hash of the application's loaded files, and their paths (500 at most)."""
+def take() -> str:
+    """A short hash of the application's loaded files."""
     found = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
@@ -25,4 +24,4 @@ def take() -> tuple[str, list[str]]:
         except OSError:  # an archive's member, or removed since
             continue
         digest.update(f"{path}\0{status.st_mtime_ns}\0{status.st_size}\n".encode(errors="replace"))
-    return digest.hexdigest()[:_LENGTH], sorted(found)[:_FILES]
+    return digest.hexdigest()[:_LENGTH]

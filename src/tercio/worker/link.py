@@ -19,6 +19,7 @@ from typing import Final
 from tercio.errors import ChannelClosed, ProtocolError
 from tercio.system import signals
 from tercio.system.channel import Channel, ChannelFull
+from tercio.worker.clipping import fitting
 
 _log = logging.getLogger("tercio.worker")
 
@@ -41,7 +42,11 @@ class Link:
     def send(self, message: Mapping[str, object]) -> None:
         """Queue a message; never waits, never raises for a primary that is gone or stuck."""
         try:
-            self._channel.send(message)
+            try:
+                self._channel.send(message)
+            except ProtocolError:
+                # Too long. Whoever made it clips what can grow; this is for what nobody thought of.
+                self._channel.send(fitting(message))
         except ChannelClosed:
             return  # the life-line ends this process
         except ChannelFull as error:

@@ -1,7 +1,6 @@
 """Show what a worker is doing: its threads' stacks, its tasks, and the line that holds the loop."""
 
 import asyncio
-import json
 import linecache
 import sys
 import threading
@@ -10,10 +9,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
+from tercio.worker.clipping import DUMP_LIMIT, clip
 from tercio.worker.places import is_application, shown
-
-DUMP_LIMIT: Final = 48 * 1024
-STACK_LIMIT: Final = 16 * 1024
 
 _LOOP_ANSWERS_WITHIN: Final = 1.0  # seconds
 
@@ -116,24 +113,6 @@ def tasks(loop: asyncio.AbstractEventLoop) -> str:
     for task in alive - shown_already:  # tasks that wait for each other have no root
         show(task, 0)
     return "\n".join(lines) + "\n"
-
-
-def clip(text: str, limit: int) -> str:
-    """Cut the middle out of ``text`` until it takes ``limit`` bytes as JSON."""
-    size = _size(text)
-    if size <= limit:
-        return text
-    keep = len(text) * limit // size
-    while True:
-        half = keep // 2
-        clipped = f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
-        if _size(clipped) <= limit:
-            return clipped
-        keep -= max(keep // 20, 1)
-
-
-def _size(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -6,6 +6,7 @@ process that was stopped, throttled or starved for a while blames nobody.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import threading
@@ -16,6 +17,9 @@ from typing import Final
 from tercio.dataplane.scoreboard import Field, Row
 from tercio.system import proc
 from tercio.worker import stacks
+from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
+
+_log = logging.getLogger("tercio.worker")
 
 _SHORTEST: Final = 0.25  # seconds: an idle process sleeps at least this long
 _LONGEST: Final = 1.0  # the primary expects a beat every second
@@ -65,18 +69,28 @@ class Watchdog:
         self._row[Field.LOOP_BEAT] = 0  # so that the primary does not judge it either
 
     def _run(self) -> None:
+        has_failed = False
         while True:
             due = time.monotonic() + self._period
             self._calm.acquire(timeout=self._period)
-            now = time.monotonic()
             self._row[Field.THREAD_BEAT] = time.monotonic_ns()
-            self._row[Field.LOG_DROPPED] = self._lines_dropped()
-            if (loop := self._loop) is None:
-                continue
-            if self._asked is not None and now - due > self._period:
-                self._asked = now  # late itself: it blames nobody
-            else:
-                self._judge(loop, now)
+            try:
+                self._look(due)
+            except Exception:
+                # Without this thread both beats stop, and the primary kills a healthy worker.
+                if not has_failed:
+                    _log.exception("the watchdog could not report; it goes on")
+                has_failed = True
+
+    def _look(self, due: float) -> None:
+        now = time.monotonic()
+        self._row[Field.LOG_DROPPED] = self._lines_dropped()
+        if (loop := self._loop) is None:
+            return
+        if self._asked is not None and now - due > self._period:
+            self._asked = now  # late itself: it blames nobody
+        else:
+            self._judge(loop, now)
 
     def _judge(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
         if self._asked is None:
@@ -133,8 +147,8 @@ class Watchdog:
             {
                 "type": "blocked",
                 "seconds": round(now - self._beat, 3),
-                "culprit": stacks.culprit(frame),
-                "stack": stacks.clip(stacks.stack(frame), stacks.STACK_LIMIT),
+                "culprit": clip_line(stacks.culprit(frame), ERROR_LIMIT),
+                "stack": clip(stacks.stack(frame), STACK_LIMIT),
             }
         )
 

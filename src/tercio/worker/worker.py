@@ -21,6 +21,7 @@ from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Hooks, Server
 from tercio.servers.uvicorn import UvicornServer
 from tercio.worker import endings, environment, fingerprint, forks, importer, stacks, turning
+from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
 from tercio.worker.watchdog import Watchdog
@@ -186,9 +187,8 @@ class Worker:
             cause = error.__cause__
             text = importer.explain(cause) if cause is not None else notes
             raise BootFailure("lifespan", str(error), text) from None
-        mark, files = fingerprint.take()
         self._link.send(
-            {"type": "loaded", "seconds": self._age(), "fingerprint": mark, "files": files}
+            {"type": "loaded", "seconds": self._age(), "fingerprint": fingerprint.take()}
         )
         if self._config.ready_path:
             await self._wait_until_ready(self._config.ready_path)
@@ -224,7 +224,7 @@ class Worker:
                     "type": "cut",
                     "requests": cut.requests,
                     "websockets": cut.websockets,
-                    "paths": list(cut.paths),
+                    "paths": [clip_line(path, PATH_LIMIT) for path in cut.paths],
                 }
             )
 
@@ -250,8 +250,8 @@ class Worker:
             {
                 "type": "failed",
                 "stage": failure.stage,
-                "error": failure.error,
-                "traceback": stacks.clip(failure.traceback, stacks.STACK_LIMIT),
+                "error": clip_line(failure.error, ERROR_LIMIT),
+                "traceback": clip(failure.traceback, STACK_LIMIT),
             }
         )
         self._link.flush(_FLUSH)  # now: what comes next may hang
