@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -39,6 +40,13 @@ async def page(scope: Message, receive: Receive, send: Send) -> None:
             return
         case "/block":
             time.sleep(float(query["seconds"]))
+        case "/block-nowhere":
+            # The working directory is gone, as after a deployment that removed an old release.
+            gone = tempfile.mkdtemp()
+            os.chdir(gone)
+            os.rmdir(gone)
+            # Code that was compiled from a relative name, as of a template.
+            exec(compile("time.sleep(1)", "page.html", "exec"), {"time": time})
         case "/hold-the-lock":
             # A regular expression that backtracks for ever runs in C and never lets go of the GIL.
             os.write(int(os.environ["RIG_NEWS"]), b"holding\n")

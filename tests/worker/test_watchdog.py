@@ -37,6 +37,26 @@ def test_the_line_that_blocks_is_named(loop: str) -> None:
         assert not rig.said("blocked")
 
 
+def test_a_working_directory_that_is_gone_stops_no_beat(loop: str) -> None:
+    with Rig(options={"loop": loop, "blocked_after": 0.5}) as rig:
+        assert rig.serving().get("/block-nowhere")[0] == 200
+        assert "page.html:1 in <module>" in rig.wait_for("blocked")["culprit"]
+        for field in (Field.THREAD_BEAT, Field.LOOP_BEAT):
+            for _ in range(2):
+                last = rig.row[field]
+                until(lambda field=field, last=last: rig.row[field] != last)  # type: ignore[misc]
+
+
+def test_a_report_that_cannot_be_made_stops_no_beat(loop: str) -> None:
+    options = {"loop": loop, "blocked_after": 0.5, "log_level": "critical"}
+    with Rig("unreportable:app", options=options) as rig:
+        assert rig.serving().get("/block?seconds=1")[0] == 200
+        for field in (Field.THREAD_BEAT, Field.LOOP_BEAT):
+            for _ in range(2):
+                last = rig.row[field]
+                until(lambda field=field, last=last: rig.row[field] != last)  # type: ignore[misc]
+
+
 def test_beats_go_on(loop: str) -> None:
     with Rig(options={"loop": loop, "blocked_after": 0.5}) as rig:
         rig.serving()

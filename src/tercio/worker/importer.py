@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from tercio.errors import AppNotFound
 from tercio.servers.interface import detect
-from tercio.worker.places import TERCIO
+from tercio.worker.places import TERCIO, resolved
 
 _USUAL_NAMES: Final = ("app", "application")
 _SUGGESTIONS: Final = 8
@@ -163,7 +163,7 @@ def _without_ours(frames: TracebackType | None) -> TracebackType | None:
     while frames is not None:
         filename = frames.tb_frame.f_code.co_filename
         is_importer = filename.startswith("<frozen importlib")
-        if not is_importer and not os.path.realpath(filename).startswith(TERCIO):
+        if not is_importer and not resolved(filename).startswith(TERCIO):
             break
         frames = frames.tb_next
     return frames
