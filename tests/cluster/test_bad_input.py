@@ -147,6 +147,32 @@ def test_a_reload_with_a_bad_file_keeps_the_old_configuration(cluster: Cluster) 
     assert running["config"]["header"] == ["X-Release: two"]
 
 
+def test_a_reload_without_the_files_of_the_start_is_refused(cluster: Cluster) -> None:
+    file, variables = cluster.directory / "tercio.toml", cluster.directory / "app.env"
+    text = "header = ['X-Release: one']\nenv-file = ['app.env']\n"
+    file.write_text(text)
+    variables.write_text("GREETING=hello\n")
+    cluster.start("-w", "1", *QUICK)
+    for gone, says in (
+        (file, "tercio.toml was read at the start and is gone"),
+        (variables, "'app.env': expected a file of UTF-8 text; No such file"),
+    ):
+        kept = gone.read_text()
+        gone.unlink()
+        done = cluster.tercio("reload")
+        assert done.returncode == 1
+        assert "the old configuration goes on" in done.stderr
+        assert says in done.stderr
+        gone.write_text(kept)
+    running = json.loads(cluster.tercio("config", "--running", "--json").stdout)
+    assert running["config"]["header"] == ["X-Release: one"]
+    # An empty file is meant.
+    file.write_text("")
+    assert cluster.tercio("reload").returncode == 0
+    running = json.loads(cluster.tercio("config", "--running", "--json").stdout)
+    assert running["config"]["header"] == []
+
+
 # --- what comes from outside is shown, never obeyed ---------------------------------------------
 
 EVIL = "\x1b[31mred\r\nERROR:    forged\x07"

@@ -3,6 +3,7 @@
 All of it is closed again when a part cannot be had.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping
@@ -30,10 +31,12 @@ class Launch:
     cli: Mapping[str, object]
     cwd: str
     python: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    """What was read at the start: a reload without it is refused."""
 
     def read_settings(self) -> Settings:
         """Read flags, environment and files as they are now. Raises `ConfigError`."""
-        return load(self.cli, os.environ, self.cwd)
+        return load(self.cli, os.environ, self.cwd, expected_files=self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     stack.callback(os.close, lifeline_read)
     stack.callback(os.close, lifeline_write)
     return Setup(
-        launch,
+        dataclasses.replace(launch, files=settings.files),
         settings,
         size,
         claim,

@@ -6,12 +6,13 @@ Knows the line of each key, for error messages; what keys mean is `settings`' jo
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tercio.errors import ConfigError
 
 _LARGEST_BYTES = 1 << 20
+_CUSTOMARY = ("tercio.toml", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,23 @@ class ConfigFile:
         return f"{self.shown}:{line}" if line else self.shown
 
 
-def read_config_file(named: str, asked: str, cwd: str, warnings: list[str]) -> ConfigFile:
+def read_config_file(
+    named: str, asked: str, cwd: str, warnings: list[str], expected: Collection[str] = ()
+) -> ConfigFile:
     """The file that was named, else ``tercio.toml``, else ``[tool.tercio]`` of pyproject.toml.
 
-    ``asked`` says who named it: ``--config `` or ``environment: TERCIO_CONFIG=``.
+    ``asked`` says who named it: ``--config `` or ``environment: TERCIO_CONFIG=``. One that nobody
+    named need not be there, unless it is ``expected``.
     """
     if named:
         return _read(named, cwd, asked)
-    own, project = _read("tercio.toml", cwd), _read("pyproject.toml", cwd)
+    for name in _CUSTOMARY:
+        # Its options would all go back to their defaults, and nobody asked for that.
+        if name in expected and not os.path.lexists(os.path.join(cwd, name)):
+            raise ConfigError(
+                f"{name} was read at the start and is gone; put it back, or an empty one to mean it"
+            )
+    own, project = (_read(name, cwd) for name in _CUSTOMARY)
     if own.path and project.table:
         warnings.append("tercio.toml is used; [tool.tercio] in pyproject.toml is ignored")
     return own if own.path else project if project.table else ConfigFile()

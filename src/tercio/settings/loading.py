@@ -5,7 +5,7 @@ key, value, place and what is allowed, for all mistakes at once. Reads files; ch
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from tercio.config import OPTIONS, Config
@@ -67,14 +67,16 @@ def load(
     cwd: str,
     *,
     require_app: bool = True,
+    expected_files: Collection[str] = (),
 ) -> Settings:
     """The settings for raw flags (by field name, and ``config``), an environment and a directory.
 
-    ``require_app`` is off where no application is served, as in `tercio config`.
+    ``require_app`` is off where no application is served, as in `tercio config`. A configuration
+    file of ``expected_files`` must be there: a reload without it would change every option.
     """
     errors: list[str] = []
     warnings: list[str] = []
-    file = read_config_file(*_config_path(cli, environ), cwd, warnings)
+    file = read_config_file(*_config_path(cli, environ), cwd, warnings, expected_files)
     from_file = _from_file(file, errors)
     env_files = _env_files(cli, environ, from_file)
     additions, places = _additions(env_files, environ, cwd, errors)
