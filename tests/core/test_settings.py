@@ -1,6 +1,7 @@
 """Settings: which source wins, where each value came from, and what is said of a mistake."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -379,3 +380,31 @@ def test_an_unreadable_directory_is_no_excuse(load: Load, tmp_path: Path) -> Non
     (tmp_path / "tercio.toml").mkdir()
     with pytest.raises(ConfigError, match=r"tercio\.toml: expected a readable file"):
         load()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "directory"])
+@pytest.mark.parametrize("flag", ["config", "env_file", "ssl_certfile"])
+def test_what_is_no_regular_file_is_refused_and_never_waited_for(
+    load: Load, tmp_path: Path, flag: str, kind: str
+) -> None:
+    path = tmp_path / "options"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    value: object = [str(path)] if flag == "env_file" else str(path)
+    with pytest.raises(ConfigError, match="it is not a regular file"):
+        load({flag: value})
+
+
+def test_a_customary_file_that_is_a_fifo_is_refused(load: Load, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tercio.toml")
+    with pytest.raises(ConfigError, match=r"tercio\.toml: .*; it is not a regular file"):
+        load()
+
+
+def test_a_file_of_more_than_a_mebibyte_is_refused(load: Load) -> None:
+    with pytest.raises(ConfigError, match="it is larger than 1048576 bytes"):
+        load(tercio__toml="#" * (1 << 20) + "\n")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 
 from tercio.config import OPTIONS, Config
+from tercio.settings.files import open_regular
 
 
 def cross_checks(
@@ -45,7 +46,7 @@ def _tls(config: Config, origins: Mapping[str, str], cwd: str) -> Iterator[str]:
     for name in ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs"):
         if path := getattr(config, name):
             try:
-                with open(os.path.join(cwd, path), "rb") as file:
+                with open_regular(os.path.join(cwd, path)) as file:
                     file.read(1)
             except OSError as error:
                 unreadable = True

@@ -6,8 +6,10 @@ Knows the line of each key, for error messages; what keys mean is `settings`' jo
 import io
 import os
 import re
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from tercio.errors import ConfigError
 
@@ -83,8 +85,21 @@ def _read(named: str, cwd: str, asked: str = "") -> ConfigFile:
     return ConfigFile(path, shown, table, tuple(text.split("\n")), header)
 
 
+def open_regular(path: str) -> BinaryIO:
+    """Open a file to read; `OSError` for what is no regular file.
+
+    A FIFO, a device or a terminal would hold us for ever, and a reload could not read it again.
+    """
+    # Without O_NONBLOCK it is `open` itself that waits for a writer.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(0, "it is not a regular file")
+    return open(fd, "rb")
+
+
 def _read_text(path: str) -> str:
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         data = file.read(_LARGEST_BYTES + 1)
     if len(data) > _LARGEST_BYTES:
         raise OSError(0, f"it is larger than {_LARGEST_BYTES} bytes")
