@@ -34,7 +34,11 @@ def leave_a_shouting_child():
     time.sleep(0.3)
     os._exit(9)
 
+def leave_the_group():
+    os.setpgid(0, os.getpgid(os.getppid()))
+
 ROUTES = {
+    "/leave": leave_the_group,
     "/child": leave_a_shouting_child,
     "/shout": lambda: shout(2.5),
 }
@@ -83,3 +87,12 @@ def test_a_worker_that_says_too_much_is_cut_short_and_counted(cluster: Cluster) 
     assert "worker 0.1: said " in told["text"]
     assert len(cluster.of("WorkerUnblocked")) < 200
     assert cluster.get().status == 200
+
+
+def test_a_worker_that_left_its_group_is_killed_all_the_same(cluster: Cluster) -> None:
+    cluster.write_app(TEXT)
+    cluster.start("-w", "1")
+    assert cluster.get("/leave").status == 200
+    cluster.tercio("stop", "--now")
+    assert cluster.wait_end() == 143, cluster.story()
+    assert cluster.first("WorkerLeft")["status"] == "killed by SIGKILL"

@@ -96,6 +96,24 @@ def test_a_child_without_pidfd_is_signalled_and_reaped_by_number(nursery: Nurser
     started.reap()
 
 
+def test_a_child_that_joined_another_group_is_killed(nursery: Nursery) -> None:
+    reading, writing = os.pipe()
+    child = nursery.python(
+        "import os, signal, sys; os.setpgid(0, os.getpgid(os.getppid()));"
+        "os.write(int(sys.argv[1]), b'left\\n'); signal.pause()",
+        str(writing),
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    assert read_line(reading) == "left"
+    os.close(reading)
+    assert not child.kill_group(signal.SIGKILL)
+    assert child.kill()
+    assert child.kill()  # asked again before it was reaped: nothing changes
+    assert ExitStatus(None, signal.SIGKILL) == wait_end(child)
+    assert not child.kill()
+
+
 # What a child starts with
 
 

@@ -132,7 +132,7 @@ class Executor:
     def close(self) -> None:
         """Kill what is left. Only a forced stop leaves anything."""
         for worker in self.workers.values():
-            worker.process.kill_group(signal.SIGKILL)
+            worker.process.kill()
 
     def _spawn(self, command: commands.Spawn) -> None:
         try:
@@ -285,7 +285,7 @@ class Executor:
         worker = self.workers.get(who)
         if worker is not None:
             worker.was_killed = True
-            worker.process.kill_group(signal.SIGKILL)
+            worker.process.kill()
 
     def _show_stack(self, who: WorkerId) -> None:
         worker = self.workers.get(who)

@@ -1,7 +1,7 @@
 """Start a process in a group of its own, signal it, and learn how it ended.
 
 A child stays a child until `reap` has taken its status: up to then its number cannot be given to
-another process, so neither `send_signal` nor `kill_group` can hit a stranger. Who is started,
+another process, so neither a signal to it nor one to its group can hit a stranger. Who is started,
 stopped or restarted, and when, is decided elsewhere.
 """
 
@@ -90,6 +90,17 @@ class ChildProcess:
         except (ProcessLookupError, PermissionError):
             return False  # macOS answers EPERM for a group in which only zombies are left
         return True
+
+    def kill(self) -> bool:
+        """End the process and its group with SIGKILL; False if neither was there.
+
+        It is signalled by itself, too: a process may have joined another group.
+        """
+        group = self.kill_group(signal.SIGKILL)
+        try:
+            return self.send_signal(signal.SIGKILL) or group
+        except PermissionError:
+            return group  # it became somebody else, whom only root may end
 
     def has_ended(self) -> bool:
         """Look without reaping. (Without `waitid`, macOS before 3.13, looking reaps.)"""
