@@ -39,6 +39,16 @@ def test_a_worker_that_is_over_the_limit_when_fresh_is_no_leak_until_it_grows() 
     assert history.observe(101.0, 386 * MB, LIMITED) is not None
 
 
+def test_jitter_lowers_the_limit_of_a_worker_and_the_reason_names_the_limit_given() -> None:
+    history = MemoryHistory()
+    history.observe(0.0, 280 * MB, LIMITED, 0.95)
+    history.observe(1.0, 290 * MB, LIMITED, 0.95)
+    reason = history.observe(2.0, 290 * MB, LIMITED, 0.95)
+    assert (
+        reason == "memory 290 MB is within its jitter of the limit of 300 MB (--limit-max-memory)"
+    )
+
+
 def test_steady_growth_over_a_whole_window_is_a_leak() -> None:
     history = MemoryHistory()
     reasons = [history.observe(float(t), (100 + t) * MB, WATCHED) for t in range(120)]

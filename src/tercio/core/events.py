@@ -51,6 +51,7 @@ from tercio.core.worker_events import (
     WorkerStack,
     WorkerStarting,
     WorkerUnblocked,
+    WorkerWarning,
 )
 
 __all__ = [
@@ -95,4 +96,5 @@ __all__ = [
     "WorkerStack",
     "WorkerStarting",
     "WorkerUnblocked",
+    "WorkerWarning",
 ]

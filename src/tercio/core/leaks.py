@@ -31,15 +31,21 @@ class MemoryHistory:
     newest: int = 0
     is_told: bool = False  # that its limit is less than it takes when it is fresh
 
-    def observe(self, now: float, used_bytes: int, policy: Policy) -> str | None:
-        """Take a sample; return why the worker should be replaced, if it should."""
+    def observe(
+        self, now: float, used_bytes: int, policy: Policy, allowance: float = 1.0
+    ) -> str | None:
+        """Take a sample; return why the worker should be replaced, if it should.
+
+        ``allowance`` is the part of the limit that this worker may use: its jitter.
+        """
         self.newest = used_bytes
         if self.fresh is None:
             self.fresh = used_bytes
-        return self._over_limit(used_bytes, policy) or self._growing(now, used_bytes, policy)
+        over = self._over_limit(used_bytes, policy, allowance)
+        return over or self._growing(now, used_bytes, policy)
 
-    def _over_limit(self, used_bytes: int, policy: Policy) -> str | None:
-        least = policy.limit_memory
+    def _over_limit(self, used_bytes: int, policy: Policy, allowance: float) -> str | None:
+        least = int(policy.limit_memory * allowance)
         if self.is_over_when_fresh(policy):
             # Its successor would be over the limit as well, and the next one.
             least = int((self.fresh or 0) * _GROWTH_OF_A_LEAK)
@@ -49,8 +55,9 @@ class MemoryHistory:
         self.samples_over_limit += 1
         if self.samples_over_limit < _SAMPLES_OVER_LIMIT:
             return None
+        what = "over" if used_bytes > policy.limit_memory else "within its jitter of"
         return (
-            f"memory {megabytes(used_bytes)} is over the limit of "
+            f"memory {megabytes(used_bytes)} is {what} the limit of "
             f"{megabytes(policy.limit_memory)} (--limit-max-memory)"
         )
 

@@ -103,10 +103,8 @@ def _memory_reason(cluster: Cluster, worker: Worker, sample: Sample, now: float)
     if sample.used_bytes is None:
         return None
     history = cluster.memory.setdefault(worker.id, MemoryHistory(fresh=worker.fresh_bytes))
-    limit = int(cluster.policy.limit_memory * _allowance(cluster, worker))
-    reason = history.observe(
-        now, sample.used_bytes, dataclasses.replace(cluster.policy, limit_memory=limit)
-    )
+    allowance = _allowance(cluster, worker)
+    reason = history.observe(now, sample.used_bytes, cluster.policy, allowance)
     if history.is_over_when_fresh(cluster.policy) and not history.is_told:
         history.is_told = True
         cluster.publish(

@@ -284,3 +284,15 @@ class WorkerNote(WorkerEvent):
     @property
     def text(self) -> str:
         return f"worker {self.worker}: {self.note}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerWarning(WorkerEvent):
+    """Something is wrong with a worker: it says so itself, or the primary sees it."""
+
+    level: ClassVar[Level] = Level.WARNING
+    note: str
+
+    @property
+    def text(self) -> str:
+        return f"worker {self.worker}: {self.note}"
