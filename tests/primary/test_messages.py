@@ -24,7 +24,7 @@ JSON = st.recursive(
 )
 KEYS = [
     "fingerprint", "stage", "error", "traceback", "signal", "seconds", "culprit", "stack",
-    "requests", "websockets", "paths", "id", "text",
+    "requests", "websockets", "paths", "id", "text", "level",
 ]  # fmt: skip
 
 
@@ -52,3 +52,17 @@ def test_a_number_that_is_none_is_refused(number: object) -> None:
 def test_a_cut_is_counted_and_its_paths_are_bounded() -> None:
     message = {"type": "cut", "requests": 2, "websockets": 1, "paths": ["/a"] * 50}
     assert input_of(WHO, message) == inputs.Cut(WHO, 2, 1, ("/a",) * 10)
+
+
+@pytest.mark.parametrize(
+    ("level", "kind"),
+    [
+        ("info", events.WorkerNote),
+        ("warning", events.WorkerWarning),
+        ("error", events.WorkerWarning),
+    ],
+)
+def test_a_note_is_as_loud_as_its_worker_says(level: str, kind: type[events.Event]) -> None:
+    note = input_of(WHO, {"type": "note", "level": level, "text": "the certificate is broken"})
+    assert isinstance(note, kind)
+    assert note.text == "worker 3.7: the certificate is broken"

@@ -183,7 +183,7 @@ class Executor:
             messages = worker.channel.receive()
         except ProtocolError as error:
             self._loop.remove_reader(worker.channel.fileno())
-            note = events.WorkerNote(worker.id, f"sent what is no message, killing it: {error}")
+            note = events.WorkerWarning(worker.id, f"sent what is no message, killing it: {error}")
             self._journal.publish(note)
             self._kill(worker.id)
             return
@@ -203,7 +203,7 @@ class Executor:
                 for message in worker.channel.receive():
                     self._take(worker, message)
         except ProtocolError as error:
-            self._say(worker, events.WorkerNote(worker.id, str(error)))
+            self._say(worker, events.WorkerWarning(worker.id, str(error)))
         self._tell_refused(worker)
 
     def _say(self, worker: WorkerProcess, event: events.Event) -> None:
@@ -226,13 +226,13 @@ class Executor:
     def _tell_refused(self, worker: WorkerProcess) -> None:
         if refused := worker.allowance.tell_refused():
             note = f"said {refused} things too many within a second; they are left out"
-            self._journal.publish(events.WorkerNote(worker.id, note))
+            self._journal.publish(events.WorkerWarning(worker.id, note))
 
     def _take(self, worker: WorkerProcess, message: Mapping[str, object]) -> None:
         try:
             meaning = input_of(worker.id, message)
         except ProtocolError as error:
-            self._say(worker, events.WorkerNote(worker.id, str(error)))
+            self._say(worker, events.WorkerWarning(worker.id, str(error)))
             return
         if isinstance(meaning, events.Event):
             self._say(worker, meaning)

@@ -52,7 +52,10 @@ def input_of(who: WorkerId, message: Mapping[str, object]) -> inputs.Input | eve
         case "dump":
             return _whole(message, "id"), _text(message, "text")
         case "note":
-            return events.WorkerNote(who, _text(message, "text"))
+            # What a worker bothers to say at another level than "info" is never good news.
+            is_news = _text(message, "level") in ("", "info")
+            kind = events.WorkerNote if is_news else events.WorkerWarning
+            return kind(who, _text(message, "text"))
         case other:
             raise ProtocolError(f"sent a message of an unknown type {str(other)[:40]!r}")
 
