@@ -339,7 +339,7 @@ class Config:
         aliases=("--workers-lifetime",),
     )
     limit_jitter: float = RECYCLING.option(
-        0.1, kinds.number(0.0, 1.0), "Spread memory, requests and lifetime limits by up to this share."
+        0.1, kinds.number(0.0, 1.0), "Lower the three limits above by up to this share."
     )
     memory_interval: float = RECYCLING.option(
         10.0, kinds.duration(low=0.1), "How often to measure memory."
