@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -216,23 +217,30 @@ def test_forty_clients_at_once_are_all_answered(cluster: Cluster) -> None:
             client.close()
 
 
-def test_beyond_the_bound_clients_are_told_and_the_cluster_serves(cluster: Cluster) -> None:
+def test_beyond_the_bounds_clients_are_told_and_the_cluster_serves(cluster: Cluster) -> None:
     cluster.start("-w", "1")
-    clients: list[socket.socket] = []
-    try:
+    with ExitStack() as stack:
+
+        def connect(*sent: bytes) -> BinaryIO:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.settimeout(PATIENCE)
+            client.connect(str(cluster.control))
+            for part in sent:
+                client.sendall(part)
+            return stack.enter_context(client.makefile("rb"))
+
+        # Followers stay. They have their own bound, and leave room for everybody else.
         error = ""
         while not error:
-            assert len(clients) < 100
-            clients.append(socket.socket(socket.AF_UNIX))
-            clients[-1].settimeout(PATIENCE)
-            clients[-1].connect(str(cluster.control))
-            clients[-1].sendall(request("events", since=0))
-            error = json.loads(clients[-1].makefile("rb").readline()).get("error", "")
-        assert error == "64 clients are connected already"
+            assert cluster.status()["ready"] == 1
+            error = json.loads(connect(request("events", since=0)).readline()).get("error", "")
+        assert error == "32 clients follow the events already"
+        assert converse(cluster, request("events", follow=False))[-1]["result"]["newest"] > 0
+        # Clients that say nothing take the other places, for as long as a request may take.
+        silent = [connect() for _ in range(64)]
+        refused = json.loads(silent[-1].readline())
+        assert refused["error"] == "64 clients are connected already"
         assert cluster.get().status == 200
-    finally:
-        for client in clients:
-            client.close()
     # Their places are free again as soon as the primary has seen them go.
     while "64 clients" in str(replies := converse(cluster, request("status"))):
         pass

@@ -8,17 +8,18 @@ one request, a size-limited JSON line; the answer is any number of ``{"event": â
 import asyncio
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from tercio.errors import ControlError, ProtocolError
-from tercio.primary.requests import Conversation, Runtime
+from tercio.primary.requests import Conversation, Runtime, follows
 from tercio.system.peer import peer_credentials
 
 VERSION: Final = 1
 
 _MOST_CLIENTS: Final = 64
+_MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who asks and goes
 _MOST_REQUEST_BYTES: Final = 64 * 1024
 _REQUEST_WAIT: Final = 10.0  # seconds to send the request
 _GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer
@@ -32,6 +33,7 @@ class Control:
         self._runtime = runtime
         self._path = path
         self._clients: set[asyncio.Task[None]] = set()
+        self._followers = 0
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -71,7 +73,8 @@ class Control:
         try:
             self._check(writer)
             request = _parse(await _line(reader))
-            message = {"result": await self._answer(request, reader, writer)}
+            with self._counted(request):
+                message = {"result": await self._answer(request, reader, writer)}
         except ControlError as error:
             message = {"error": str(error), "exit": 1}
         await _send(writer, message)
@@ -94,6 +97,20 @@ class Control:
             for task in (answer, gone):
                 task.cancel()
             await asyncio.gather(answer, gone, return_exceptions=True)
+
+    @contextmanager
+    def _counted(self, request: Mapping[str, object]) -> Iterator[None]:
+        """Keep one of the places for followers. Raises `ControlError` when none is free."""
+        if not follows(request):
+            yield
+            return
+        if self._followers >= _MOST_FOLLOWERS:
+            raise ControlError(f"{_MOST_FOLLOWERS} clients follow the events already")
+        self._followers += 1
+        try:
+            yield
+        finally:
+            self._followers -= 1
 
     def _check(self, writer: asyncio.StreamWriter) -> None:
         """Refuse who has no business here. Raises `ControlError`."""

@@ -88,7 +88,7 @@ class Conversation:
         async with self._entries() as entries:
             for entry in journal.since(since):
                 await self._emit({"event": entry.to_json()})
-            if request.get("follow", True):
+            if follows(request):
                 async for entry in entries:
                     await self._emit({"event": entry.to_json()})
         return {"newest": journal.newest}
@@ -263,6 +263,11 @@ class Conversation:
             yield iterate()
         finally:
             unsubscribe()
+
+
+def follows(request: Mapping[str, object]) -> bool:
+    """Whether a request stays for what is still to happen."""
+    return request.get("do") == "events" and bool(request.get("follow", True))
 
 
 def _waits(request: Mapping[str, object]) -> bool:
