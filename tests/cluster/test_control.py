@@ -430,7 +430,7 @@ def test_a_worker_that_dies_without_a_word_ends_the_wait_for_it(cluster: Cluster
 
 def test_while_the_breaker_is_open_nobody_waits_for_a_start(cluster: Cluster) -> None:
     cluster.write_app(faulty())
-    cluster.start("-w", "1", *QUICK, "--breaker-deaths", "1", "--stable-after", "600")
+    cluster.start("-w", "1", *QUICK, "--breaker-deaths", "1", "--probe-interval", "600")
     cluster.write_app(faulty("os._exit(3)"))
     assert cluster.tercio("scale", "2").returncode == 1
     cluster.wait("BreakerOpened")
@@ -438,6 +438,10 @@ def test_while_the_breaker_is_open_nobody_waits_for_a_start(cluster: Cluster) ->
         done = cluster.tercio(*words)
         assert done.returncode == 1
         assert "starts are held back after 1 early deaths" in done.stderr
+    shown = cluster.status()
+    waits = [slot["next_start_in"] for slot in shown["slots"]]
+    assert 0 < shown["breaker"]["next_probe_in"] <= waits[1] == waits[2] <= 600
+    assert waits[0] == 0.0
     # What needs no start is done.
     assert cluster.tercio("scale", "1").returncode == 0
 

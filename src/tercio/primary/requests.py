@@ -313,7 +313,7 @@ def _is_settled(cluster: Cluster, target: int) -> bool:
 
 def _are_starts_held_back(cluster: Cluster, slots: Collection[int]) -> bool:
     """Whether one of ``slots`` waits for a start, and the breaker lets none but its probes."""
-    if not cluster.breaker.is_open or not cluster.ready_count():
+    if not cluster.breaker.is_open or not cluster.has_survivor():
         return False  # with nobody left every slot goes on trying
     present = [cluster.slot(number).present for number in slots if number < cluster.target]
     return any(

@@ -39,7 +39,7 @@ def status_of(
             for worker in slot.workers
         ],
         "slots": [
-            _slot(slot, now)
+            _slot(cluster, slot, now)
             for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
             if slot.number < cluster.target or slot.workers
         ],
@@ -96,8 +96,11 @@ def _worker(
     return answer
 
 
-def _slot(slot: Slot, now: float) -> dict[str, object]:
-    waits = max(0.0, slot.not_before - now) if not slot.present else 0.0
+def _slot(cluster: Cluster, slot: Slot, now: float) -> dict[str, object]:
+    starts_at = slot.not_before
+    if cluster.breaker.is_open and cluster.has_survivor():
+        starts_at = max(starts_at, cluster.breaker.next_probe)
+    waits = max(0.0, starts_at - now) if not slot.present else 0.0
     return {
         "slot": slot.number,
         "restarts": slot.restarts,
