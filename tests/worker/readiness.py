@@ -1,5 +1,6 @@
 """An application that is ready at its third probe, and one that never is."""
 
+import asyncio
 from itertools import count
 
 from tests.worker.apps import Message, Receive, Send, answer
@@ -18,6 +19,8 @@ async def never(scope: Message, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     if scope["path"] == "/raises":
         raise ValueError("not yet")
+    if scope["path"] == "/cancels":
+        raise asyncio.CancelledError("not yet")
     await send({"type": "http.response.start", "status": 503, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 

@@ -82,6 +82,50 @@ def test_an_app_without_lifespan_is_served(app: str) -> None:
         assert rig.serving().get("/who")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("app", "error"),
+    [
+        ("is_cancelled", "CancelledError: the pool is empty"),
+        ("is_cancelled_later", "CancelledError: the pool is empty"),
+        ("raises_a_bare_key_error", "KeyError"),
+        ("raises_an_odd_key_error", "KeyError: []"),
+    ],
+)
+def test_no_error_of_a_start_up_is_taken_for_ours(app: str, error: str) -> None:
+    with Rig(f"lifespans:{app}") as rig:
+        failed = rig.wait_for("failed")
+        assert (failed["stage"], failed["error"]) == ("lifespan", error)
+        assert "tercio/worker" not in failed["traceback"]
+        assert "lifespans.py" in failed["traceback"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_a_shut_down_that_cancels_itself_is_an_end_like_others(
+    loop: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Rig("lifespans:cancels_its_shut_down", options={"loop": loop}) as rig:
+        rig.wait_for("ready")
+        rig.drain()
+        assert rig.exit().code == 0
+    log = capfd.readouterr().err
+    assert "the application's shut-down failed" in log
+    assert "tercio/worker" not in log
+
+
+def test_an_app_that_cancels_all_tasks_does_not_end_its_worker(loop: str) -> None:
+    with Rig("lifespans:cancels_others", options={"loop": loop}) as rig:
+        rig.serving()
+        for _ in range(2):
+            assert rig.get("/who")[0] == 200
+        with rig.connect() as client:
+            rig.count_accepted(1)
+            rig.drain()
+            client.ask("/who")  # in the middle of the drain
+            assert client.answer()[0] == 200
+        assert rig.exit().code == 0
+        assert rig.tells() == "shut down\n"
+
+
 def test_an_app_of_very_many_files_boots() -> None:
     with Rig("large:app") as rig:
         assert rig.serving().get()[0] == 200
@@ -113,7 +157,9 @@ def test_it_is_ready_once_the_path_answers_well() -> None:
         rig.wait_for("ready")
 
 
-@pytest.mark.parametrize(("path", "status"), [("/readyz", "503"), ("/raises", "500")])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/readyz", "503"), ("/raises", "500"), ("/cancels", "500")]
+)
 def test_an_app_that_never_gets_ready_is_told(path: str, status: str) -> None:
     options = {"ready_path": path, "ready_timeout": 0.3}
     with Rig("readiness:never", options=options) as rig:

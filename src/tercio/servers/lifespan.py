@@ -48,7 +48,7 @@ class Lifespan:
         if not self._task.done():
             self._is_running = True
             return
-        error = self._task.exception()
+        error = _failure(self._task)
         if error is None:
             if self._mode == "on":
                 raise AppStartFailed("the application returned without completing its start-up")
@@ -68,7 +68,7 @@ class Lifespan:
         await self._ask("lifespan.shutdown")
         if self._failure is not None:
             _log.error("the application's shut-down failed: %s", self._failure.strip())
-        elif self._task.done() and (error := self._task.exception()) is not None:
+        elif self._task.done() and (error := _failure(self._task)) is not None:
             _log.error("the application's shut-down failed", exc_info=error)
 
     async def _ask(self, kind: str) -> None:
@@ -108,10 +108,19 @@ class Lifespan:
         self._answered.set()
 
     def _means_unsupported(self, error: BaseException) -> bool:
-        if isinstance(error, _Exited):
+        if isinstance(error, _Exited | asyncio.CancelledError):
             return False
-        took_it_for_a_request = isinstance(error, KeyError) and error.args[0] in _KEYS_OF_REQUESTS
+        missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+        took_it_for_a_request = isinstance(missing, str) and missing in _KEYS_OF_REQUESTS
         return not self._has_received or self._is_lost or took_it_for_a_request
+
+
+def _failure(task: asyncio.Task[None]) -> BaseException | None:
+    """Why a task that is done has failed."""
+    try:
+        return task.exception()
+    except asyncio.CancelledError as error:  # the task's, raised by `exception`: not for us
+        return error
 
 
 class _Exited(Exception):

@@ -59,6 +59,12 @@ async def get(
 
     try:
         await app(scope, receive, send)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        _log.warning("GET %s raised %r", path, error, exc_info=error)
+        return _FAILED
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         _log.warning("GET %s raised %r", path, error, exc_info=error)
         return _FAILED

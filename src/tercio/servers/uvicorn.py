@@ -14,7 +14,7 @@ import uvicorn
 
 from tercio.config import Config
 from tercio.errors import ConfigError
-from tercio.servers import probe
+from tercio.servers import probe, tasks
 from tercio.servers.acceptor import Acceptor
 from tercio.servers.asgi import App, Receive, Scope, Send
 from tercio.servers.certificates import Certificates
@@ -85,7 +85,8 @@ class UvicornServer:
         if self._drain is None or self._drained is None:
             self._drain = Drain(self._state, self._arrivals, self._drop_arrivals)
             self._drain.demand(limit, quiet, close_code, close_at_once)
-            self._drained = self._loop.create_task(self._drain.run(), name="tercio-drain")
+            task = self._loop.create_task(self._drain.run(), name="tercio-drain")
+            self._drained = tasks.hide(task)
         else:
             self._drain.demand(limit, quiet, close_code, close_at_once)
         # Shielded: two callers may wait, and neither may end it for the other.

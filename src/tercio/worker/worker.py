@@ -16,6 +16,7 @@ from typing import Final
 
 from tercio.errors import AppNotFound, AppStartFailed, ConfigError, ExitCode
 from tercio.logs import LogStreams
+from tercio.servers import tasks
 from tercio.servers.asgi import App
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Hooks, Server
@@ -91,7 +92,8 @@ class Worker:
                 return self._end(self._report(failure))
             self._is_importing = False
             self._streams.restore()  # an import that configures logging silences other loggers
-            code = turning.turn(self._loop, self._loop.create_task(self._live(app)))
+            life = tasks.hide(self._loop.create_task(self._live(app), name="tercio-life"))
+            code = turning.turn(self._loop, life)
             return self._end(code)
 
     def _end(self, code: int) -> int:
@@ -134,7 +136,7 @@ class Worker:
                 if self._boot is not None:
                     self._boot.cancel()  # no effect once it is done
                 if self._drains is not None:
-                    self._drains.create_task(self._drain(self._leave))
+                    tasks.hide(self._drains.create_task(self._drain(self._leave)))
             case {"type": "serve"}:
                 self._is_wanted = True
             case {"type": "park"}:
@@ -160,7 +162,7 @@ class Worker:
 
     async def _live(self, app: App) -> int:
         if self._leave is None:
-            self._boot = asyncio.create_task(self._start(app))
+            self._boot = tasks.hide(asyncio.create_task(self._start(app), name="tercio-boot"))
             await asyncio.wait({self._boot})
         if self._boot is None or self._boot.cancelled():
             await self._server.stop()  # told to go before it could serve
@@ -215,7 +217,7 @@ class Worker:
 
     async def _drain_all(self, first: _Leave) -> None:
         async with asyncio.TaskGroup() as self._drains:
-            drained = self._drains.create_task(self._drain(first))
+            drained = tasks.hide(self._drains.create_task(self._drain(first)))
         self._drains = None
         self._cut = cut = drained.result()
         if cut:
