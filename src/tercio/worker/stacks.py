@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
+from tercio.servers.tasks import hidden
 from tercio.worker.clipping import DUMP_LIMIT, clip
 from tercio.worker.places import is_application, shown
 
 _LOOP_ANSWERS_WITHIN: Final = 1.0  # seconds
+_TASKS: Final = 500  # shown, at the most
+_DEEPEST: Final = 40  # steps of indentation
 
 
 def culprit(frame: FrameType) -> str:
@@ -90,28 +93,28 @@ def threads() -> str:
 
 def tasks(loop: asyncio.AbstractEventLoop) -> str:
     """The tasks as a tree: below each, the tasks that it waits for."""
-    alive = asyncio.all_tasks(loop)
+    alive = asyncio.all_tasks(loop) | hidden(loop)
     awaited = {task: _awaited_tasks(task) for task in alive}
     children = {child for each in awaited.values() for child in each}
+    by_name = sorted(alive, key=lambda task: (task in children, task.get_name()))
+    # Those with a parent follow at the end: tasks that wait for each other have no root.
+    waiting = [(task, 0) for task in reversed(by_name)]
     lines: list[str] = []
-    shown_already: set[Any] = set()
-
-    def show(task: asyncio.Task[Any], depth: int) -> None:
-        indent = "  " * depth
+    seen: set[Any] = set()
+    # Not recursive: a chain of tasks may be longer than the interpreter's stack.
+    while waiting and len(seen) < _TASKS:
+        task, depth = waiting.pop()
+        indent = "  " * min(depth, _DEEPEST)
+        if task in seen:
+            if depth:
+                lines.append(f"{indent}Task {task.get_name()}: (see above)")
+            continue
+        seen.add(task)
         lines.append(f"{indent}Task {task.get_name()}: {_coroutine_name(task)}")
-        if task in shown_already:
-            lines.append(f"{indent}  (see above)")
-            return
-        shown_already.add(task)
         lines.extend(f"{indent}  {line}" for line in _chain(task.get_coro()))
-        for child in awaited.get(task, ()):
-            show(child, depth + 1)
-
-    for task in sorted(alive, key=lambda task: task.get_name()):
-        if task not in children:
-            show(task, 0)
-    for task in alive - shown_already:  # tasks that wait for each other have no root
-        show(task, 0)
+        waiting.extend((child, depth + 1) for child in reversed(awaited.get(task, [])))
+    if left := len(alive - seen):
+        lines.append(f"… and {left} more")
     return "\n".join(lines) + "\n"
 
 
