@@ -1,5 +1,6 @@
 """What a worker does to its own process, group or channel harms nobody but itself."""
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ def leave_the_group():
     os.setpgid(0, os.getpgid(os.getppid()))
 
 ROUTES = {
+    "/deaf": lambda: os.close(channel()),
     "/leave": leave_the_group,
     "/child": leave_a_shouting_child,
     "/shout": lambda: shout(2.5),
@@ -96,3 +98,14 @@ def test_a_worker_that_left_its_group_is_killed_all_the_same(cluster: Cluster) -
     cluster.tercio("stop", "--now")
     assert cluster.wait_end() == 143, cluster.story()
     assert cluster.first("WorkerLeft")["status"] == "killed by SIGKILL"
+
+
+def test_a_worker_that_closed_its_channel_is_replaced(cluster: Cluster) -> None:
+    cluster.write_app(TEXT)
+    cluster.start("-w", "1")
+    assert cluster.get("/deaf").status == 200
+    cluster.signal(signal.SIGUSR1)  # who waits for orders keeps the channel open
+    assert "closed its channel" in cluster.wait("WorkerWarning")["text"]
+    assert cluster.wait("WorkerDied")["status"] == "killed by SIGKILL"
+    cluster.wait("WorkerServing", 2)
+    assert cluster.get().status == 200

@@ -26,6 +26,7 @@ from tercio.system.process import ChildProcess, spawn
 from tercio.system.stacksignal import STACK_SIGNAL
 
 _STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
+_END_WAIT: Final = 1.0  # seconds from the end of a worker's channel to that of the worker
 _LAST_READS: Final = 4  # each takes more than a socket holds; a child may go on writing
 
 
@@ -189,11 +190,25 @@ class Executor:
             return
         if worker.channel.closed and not messages:
             self._loop.remove_reader(worker.channel.fileno())
+            self._expect_end(worker)
         for message in messages:
             self._take(worker, message)
         if worker.allowance.refused:
             # Reading it takes time, too: the rest waits in its channel until the second is over.
             self._loop.remove_reader(worker.channel.fileno())
+
+    def _expect_end(self, worker: WorkerProcess) -> None:
+        """A channel ends with its process. One that lives on can be told nothing any more."""
+        if not worker.is_end_expected:
+            worker.is_end_expected = True
+            self._loop.call_later(_END_WAIT, self._end_unreachable, worker)
+
+    def _end_unreachable(self, worker: WorkerProcess) -> None:
+        if worker.id not in self.workers or worker.process.has_ended():
+            return
+        note = "closed its channel to the primary, a descriptor that is not the application's"
+        self._journal.publish(events.WorkerWarning(worker.id, f"{note}; killing it"))
+        self._kill(worker.id)
 
     def _hear_last_words(self, worker: WorkerProcess) -> None:
         """What was sent before the end can still be read, also after a send has failed."""
@@ -277,8 +292,12 @@ class Executor:
 
     def _send(self, who: WorkerId, message: Mapping[str, object]) -> None:
         worker = self.workers.get(who)
-        # One that takes no message is dead, which its pidfd tells, or stuck with a full queue.
-        if worker is not None and not worker.send(message) and not worker.channel.closed:
+        # One that takes no message is about to end, or stuck with a full queue.
+        if worker is None or worker.send(message):
+            return
+        if worker.channel.closed:
+            self._expect_end(worker)
+        else:
             self._kill(who)
 
     def _kill(self, who: WorkerId) -> None:

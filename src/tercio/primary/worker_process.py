@@ -28,6 +28,7 @@ class WorkerProcess:
         self.channel = channel
         self.was_killed = False
         self.is_stack_wanted = False  # asked for, not published yet
+        self.is_end_expected = False  # its channel has ended
         self.has_reported_cut = False
         self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
         self.allowance = Allowance()
