@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -218,20 +217,6 @@ def test_it_ends_when_its_primary_is_gone() -> None:
         os.dup2(null, rig.lifeline)  # closes the writing end
         os.close(null)
         assert rig.exit().signal == signal.SIGKILL
-
-
-def test_variables_come_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "env"
-    file.write_text("RIG_COLOUR=green\n")
-    with Rig("environ:app", options={"env_file": [str(file)]}) as rig:
-        assert rig.serving().get() == (200, b"green")
-
-
-def test_a_missing_file_of_variables_is_told(tmp_path: Path) -> None:
-    with Rig(options={"env_file": [str(tmp_path / "env")]}) as rig:
-        failed = rig.wait_for("failed")
-        assert failed["stage"] == "options"
-        assert "there is no such file" in failed["error"]
 
 
 def test_kernel_limits_are_set() -> None:

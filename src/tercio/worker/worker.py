@@ -21,7 +21,7 @@ from tercio.servers.asgi import App
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Hooks, Server
 from tercio.servers.uvicorn import UvicornServer
-from tercio.worker import endings, environment, fingerprint, forks, importer, stacks, turning
+from tercio.worker import endings, fingerprint, forks, importer, stacks, turning
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
@@ -150,7 +150,6 @@ class Worker:
     def _import(self) -> App:
         config = self._config
         try:
-            environment.load(config.env_file)
             found = importer.load(self._record.app, config.app_dir, factory=config.factory)
             return adapt(found, config.interface, config.threads)
         except ConfigError as error:
