@@ -1,5 +1,6 @@
 """The runtime directory is ours alone, and a name in it belongs to one living process."""
 
+import fcntl
 import os
 import re
 import select
@@ -24,7 +25,7 @@ PATIENCE = 30.0  # seconds
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which root may")
 
 CLAIM = """
-import sys
+import os, sys
 from tercio.errors import CouldNotStart
 from tercio.system.rundir import RunDir
 try:
@@ -32,7 +33,7 @@ try:
 except CouldNotStart as error:
     print(error, flush=True)
 else:
-    claim.write_info({"workers": 4})
+    claim.write_info({"workers": 4, "pid": os.getpid()})
     open(claim.control_path, "w").close()
     print("claimed", flush=True)
     sys.stdin.read()
@@ -228,6 +229,39 @@ def test_a_name_in_use_names_its_owner(stack: ExitStack, tmp_path: Path) -> None
     assert text.endswith("): stop it, or choose another name with --name")
 
 
+def test_a_lock_that_was_removed_frees_no_name(stack: ExitStack, tmp_path: Path) -> None:
+    owner = start_owner(stack, tmp_path)
+    assert answer_of(owner) == "claimed"
+    (tmp_path / "web" / "lock").unlink()
+    with pytest.raises(CouldNotStart, match=f"'web' is already run by pid {owner.pid} "):
+        rundir.RunDir(str(tmp_path)).claim("web")
+    assert [(found.name, found.pid) for found in rundir.clusters([str(tmp_path)])] == [
+        ("web", owner.pid)
+    ]
+    owner.kill()
+    owner.wait(PATIENCE)
+    assert rundir.clusters([str(tmp_path)]) == []
+    rundir.RunDir(str(tmp_path)).claim("web").release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_without_its_lock_can_be_released(tmp_path: Path) -> None:
+    claim = rundir.RunDir(str(tmp_path)).claim("web")
+    (tmp_path / "web" / "lock").unlink()
+    claim.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cleaner_that_looks_at_a_directory_delays_a_claim_and_does_not_refuse_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "web").mkdir(mode=0o700)
+    cleaner = os.open(tmp_path / "web", os.O_RDONLY)
+    fcntl.flock(cleaner, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, [cleaner]).start()
+    rundir.RunDir(str(tmp_path)).claim("web").release()
+
+
 def test_what_a_killed_owner_left_is_in_nobodys_way(stack: ExitStack, tmp_path: Path) -> None:
     owner = start_owner(stack, tmp_path)
     assert answer_of(owner) == "claimed"
@@ -372,7 +406,7 @@ def test_clusters_that_live_are_listed_with_what_they_say(stack: ExitStack, tmp_
     found = rundir.clusters([str(one), str(two), str(one), str(tmp_path / "missing")])
     assert found == [
         rundir.Cluster("api", f"{one}/api", os.getpid(), {}),
-        rundir.Cluster("web", f"{two}/web", owner.pid, {"workers": 4}),
+        rundir.Cluster("web", f"{two}/web", owner.pid, {"workers": 4, "pid": owner.pid}),
     ]
     mine.write_info({"url": "http://127.0.0.1:1"})
     mine.write_info({"url": "http://127.0.0.1:2"})

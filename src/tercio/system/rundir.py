@@ -58,9 +58,12 @@ class Claim:
 
     def release(self) -> None:
         """Remove what is ours and free the name. The end of the process frees it as well."""
-        with suppress(OSError):  # somebody has removed it, or put files of their own there
+        with suppress(OSError):  # somebody has put files of their own there
             _remove_leftovers(self.directory)
-            os.unlink(LOCK, dir_fd=self.directory)
+            # First: who finds the directory locked and no lock in it takes it for a cluster.
+            fcntl.flock(self.directory, fcntl.LOCK_UN)
+            with suppress(FileNotFoundError):  # somebody has removed it
+                os.unlink(LOCK, dir_fd=self.directory)
             os.rmdir(self.path)
         os.close(self.lock)
         os.close(self.directory)
@@ -186,7 +189,16 @@ def _is_ours(parent: str, place: str) -> bool:
 
 
 def _take_lock(directory: int, path: str, name: str) -> int | None:
-    """Take the lock in a cluster's directory; None if that must be tried again from the start."""
+    """Take the lock in a cluster's directory; None if that must be tried again from the start.
+
+    The directory is locked as well: a cleaner of old files may remove the lock of a cluster that
+    runs, and those that look at locks (systemd-tmpfiles) pass over a directory that has one.
+    """
+    if not _lock_directory(directory):
+        # Somebody who only looks shares it for an instant.
+        if _locked(directory, fcntl.LOCK_SH):
+            return None
+        raise _is_taken(name, directory)
     try:
         lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | _FILE, 0o600, dir_fd=directory)
     except FileNotFoundError:
@@ -202,10 +214,7 @@ def _take_lock(directory: int, path: str, name: str) -> int | None:
             if _locked(lock, fcntl.LOCK_SH):
                 os.close(lock)
                 return None
-            raise CouldNotStart(
-                f"cluster {name!r} is already run by {_owner(lock)}: stop it, or choose another "
-                f"name with --name"
-            )
+            raise _is_taken(name, directory)
         if not _is_at(directory, found):
             os.close(lock)
             return None  # its last owner removed it after we opened it
@@ -234,9 +243,32 @@ def _locked(lock: int, kind: int) -> bool:
     return True
 
 
-def _owner(lock: int) -> str:
-    pid = _pid_in(lock)
-    return "another process" if pid is None else proc.describe(pid)
+def _lock_directory(directory: int) -> bool:
+    """Lock a directory; False if somebody else has it."""
+    try:
+        return _locked(directory, fcntl.LOCK_EX)
+    except OSError:
+        return True  # network file systems lock no directories; there the file alone decides
+
+
+def _is_taken(name: str, directory: int) -> CouldNotStart:
+    pid = _pid_at(directory)
+    owner = "another process" if pid is None else proc.describe(pid)
+    return CouldNotStart(
+        f"cluster {name!r} is already run by {owner}: stop it, or choose another name with --name"
+    )
+
+
+def _pid_at(directory: int) -> int | None:
+    """The pid that the owner wrote into its lock, or into the info where the lock is gone."""
+    try:
+        with open(os.open(LOCK, os.O_RDONLY | _FILE, dir_fd=directory), "rb") as lock:
+            return _pid_in(lock.fileno())
+    except FileNotFoundError:
+        pid = _read_info(directory).get("pid")
+        return pid if type(pid) is int else None
+    except OSError:
+        return None  # it is not a file of ours
 
 
 def _pid_in(lock: int) -> int | None:
@@ -284,6 +316,11 @@ def _owner_of(directory: int) -> int | None:
     """Return the pid of the lock's holder, 0 if it has not written it yet, None if it is free."""
     try:
         lock = os.open(LOCK, os.O_RDONLY | _FILE, dir_fd=directory)
+    except FileNotFoundError:
+        with suppress(OSError):  # a file system without locks for directories
+            if not _locked(directory, fcntl.LOCK_SH):
+                return _pid_at(directory) or 0
+        return None
     except OSError:
         return None
     try:
