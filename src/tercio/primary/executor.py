@@ -4,10 +4,12 @@ What comes of a command comes back as an input, through `tell`.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -22,8 +24,10 @@ from tercio.primary.worker_process import WorkerProcess, record_file
 from tercio.system import cgroup, memory
 from tercio.system.channel import Channel
 from tercio.system.identity import Identity
-from tercio.system.process import ChildProcess, spawn
+from tercio.system.process import spawn
 from tercio.system.stacksignal import STACK_SIGNAL
+
+_log = logging.getLogger("tercio")
 
 _STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
 _END_WAIT: Final = 1.0  # seconds from the end of a worker's channel to that of the worker
@@ -83,7 +87,13 @@ class Executor:
         self._oom_kills = cgroup.limits().oom_kills
 
     def carry_out(self, command: Command) -> None:
-        """Do what the supervisor wants."""
+        """Do what the supervisor wants. What fails, fails alone."""
+        try:
+            self._carry_out(command)
+        except Exception:
+            _log.exception("this could not be carried out: %r", command)
+
+    def _carry_out(self, command: Command) -> None:
         match command:
             case commands.Spawn():
                 self._spawn(command)
@@ -137,18 +147,24 @@ class Executor:
 
     def _spawn(self, command: commands.Spawn) -> None:
         try:
-            ours, theirs = socket.socketpair()
-        except OSError as error:  # out of descriptors
-            self._tell(inputs.SpawnRefused(command.worker, str(error)))
-            return
+            with ExitStack() as undo:
+                self._start(command, undo)
+                undo.pop_all()  # it lives: all of it is kept
+        except Exception as error:
+            if not isinstance(error, SpawnFailed | OSError):
+                _log.exception("worker %s could not be started", command.worker)
+            self._tell(inputs.SpawnRefused(command.worker, str(error) or repr(error)))
+
+    def _start(self, command: commands.Spawn, undo: ExitStack) -> None:
+        """Start a process and watch it; ``undo`` takes it all back."""
         launching = self._launch(command)
-        opened = [theirs.fileno()]
-        try:
+        ours, theirs = socket.socketpair()
+        undo.enter_context(ours)
+        with theirs:
             stack = anonymous_file("tercio-stack")
+            undo.callback(os.close, stack)
+            boot = record_file({**launching.record, "channel": theirs.fileno(), "stack": stack})
             try:
-                record = {**launching.record, "channel": theirs.fileno(), "stack": stack}
-                boot = record_file(record)
-                opened.append(boot)
                 process = spawn(
                     [*launching.argv, str(boot)],
                     env=launching.environ,
@@ -156,26 +172,15 @@ class Executor:
                     pass_fds=[*launching.descriptors, theirs.fileno(), stack, boot],
                     identity=launching.identity,
                 )
+            finally:
                 os.close(boot)
-            except BaseException:
-                os.close(stack)
-                raise
-        except (SpawnFailed, OSError) as error:
-            ours.close()
-            for descriptor in opened[1:]:
-                os.close(descriptor)
-            self._tell(inputs.SpawnRefused(command.worker, str(error)))
-            return
-        finally:
-            theirs.close()
+        undo.callback(process.end)
         worker = WorkerProcess(command.worker, command.seat, process, Channel(ours), stack)
-        self.workers[command.worker] = worker
         self._loop.add_reader(worker.channel.fileno(), self._read, worker)
-        self._watch(process, worker)
-
-    def _watch(self, process: ChildProcess, worker: WorkerProcess) -> None:
+        undo.callback(self._loop.remove_reader, worker.channel.fileno())
         if process.pidfd is not None:
             self._loop.add_reader(process.fileno(), self._ended, worker)
+        self.workers[command.worker] = worker
 
     def _read(self, worker: WorkerProcess) -> None:
         """Take what a worker says; it is never trusted to be well-formed."""

@@ -5,6 +5,7 @@ input -> supervisor -> command -> world -> input.
 """
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -16,7 +17,7 @@ from tercio import __version__
 from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
-from tercio.core.commands import ShowStack, Spawn
+from tercio.core.commands import Command, ShowStack, Spawn
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
@@ -34,6 +35,9 @@ from tercio.primary.systemd import Systemd
 from tercio.settings import Settings, refused_changes
 from tercio.system import cgroup, memory, orphans
 
+_log = logging.getLogger("tercio")
+
+_REST: Final = 1.0  # seconds to the next look at deadlines after an input that failed
 _DUMP_WAIT: Final = 5.0  # seconds for a worker to answer; then its fault handler is asked
 
 
@@ -59,6 +63,7 @@ class Primary:
         self._sampler = Sampler(config, setup.scoreboard)
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
+        self._rests_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
         self._systemd = Systemd(journal, loop)
@@ -103,11 +108,21 @@ class Primary:
         self._is_busy = True
         try:
             while self._inbox:
-                for command in self._supervisor.handle(self._inbox.popleft(), time.monotonic()):
+                for command in self._judge(self._inbox.popleft()):
                     self._executor.carry_out(command)
         finally:
             self._is_busy = False
-        self._arm()
+            self._arm()
+
+    def _judge(self, item: inputs.Input) -> list[Command]:
+        try:
+            return self._supervisor.handle(item, time.monotonic())
+        except Exception:
+            # A bug of ours. Facts are kept and compared with what is wanted at the next input, so
+            # workers serve on; a deadline that has passed must not come back at once, though.
+            _log.exception("this could not be judged: %r", item)
+            self._rests_until = time.monotonic() + _REST
+            return []
 
     # What control requests need
 
@@ -223,7 +238,8 @@ class Primary:
         deadline = self._supervisor.next_deadline()
         if deadline is not None:
             # asyncio's clock is time.monotonic, the supervisor's too.
-            self._timer = self._loop.call_at(deadline, self.tell, inputs.Tick())
+            at = max(deadline, self._rests_until)
+            self._timer = self._loop.call_at(at, self.tell, inputs.Tick())
 
     def _sample(self) -> None:
         policy = self.cluster.policy

@@ -74,8 +74,13 @@ class WorkerProcess:
 
 def record_file(record: Mapping[str, object]) -> int:
     """A descriptor from which a worker reads its boot record."""
+    text = json.dumps(record).encode()
     descriptor = anonymous_file("tercio-boot")
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(json.dumps(record).encode())
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tercio.errors import SpawnFailed
@@ -120,6 +121,14 @@ class ChildProcess:
                 self._status = ExitStatus(None, None)
         return self._status
 
+    def end(self) -> None:
+        """Kill, reap and close, of a process that was only just started: it takes an instant."""
+        self.kill()
+        with suppress(ChildProcessError):  # reaped by other code
+            os.waitpid(self.pid, 0)
+        self._status = ExitStatus(None, signal.SIGKILL)
+        self.close()
+
     def close(self) -> None:
         """Close the pidfd; take it out of the event loop first."""
         if self._pidfd is not None:
@@ -196,8 +205,7 @@ def spawn(
     try:
         return ChildProcess(started.pid, _pidfd_open(started.pid))
     except OSError as error:
-        os.killpg(started.pid, signal.SIGKILL)
-        os.waitpid(started.pid, 0)
+        ChildProcess(started.pid, None).end()
         raise SpawnFailed(_reason(error, argv, cwd)) from error
 
 
