@@ -6,9 +6,11 @@ import logging
 import os
 import selectors
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final, TypeVar
 
 import pytest
 
@@ -16,7 +18,9 @@ from tercio.core import commands, events, inputs
 from tercio.core.model import WorkerId
 from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.journal import Journal
-from tests.system.processes import children
+from tests.system.processes import PATIENCE, children
+
+Kind = TypeVar("Kind", bound=events.Event)
 
 WHO = WorkerId(0, 1)
 SPAWN = commands.Spawn(WHO, seat=0, generation=1, revision=0)
@@ -39,6 +43,22 @@ def sleeper(command: commands.Spawn) -> Launching:
     return Launching(["/bin/sh", "-c", "sleep 300", "sh"], os.environ, "/", {}, [], None)
 
 
+_SHOWS_STACKS: Final = """
+import faulthandler, json, os, signal, sys
+from tercio.system.stacksignal import STACK_SIGNAL
+record = json.load(open(int(sys.argv[1])))
+faulthandler.register(STACK_SIGNAL, file=record["stack"])
+os.write(record["channel"], b'{"type":"loaded"}\\n')
+while True:
+    signal.pause()
+"""
+
+
+def shows_stacks(command: commands.Spawn) -> Launching:
+    """A worker that writes its stack when it is asked to."""
+    return Launching([sys.executable, "-c", _SHOWS_STACKS], os.environ, "/", {}, [], None)
+
+
 def broken(command: commands.Spawn) -> Launching:
     raise KeyError(command.revision)
 
@@ -59,7 +79,21 @@ class World:
             lambda seat: Unfinished(),
         )
 
+    def run_until(self, is_true: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not is_true():
+            assert time.monotonic() < deadline, (self.told, self.journal.entries)
+            self.loop.call_later(0.05, self.loop.stop)  # at the latest: a test may ask for anything
+            self.loop.run_forever()
+
+    def published(self, kind: type[Kind]) -> list[Kind]:
+        return [e.event for e in self.journal.entries if isinstance(e.event, kind)]
+
     def close(self) -> None:
+        for worker in tuple(self.executor.workers):
+            self.executor.carry_out(commands.Kill(worker, "the end"))
+            self.executor.carry_out(commands.Kill(worker, "asked twice"))
+        self.run_until(lambda: not self.executor.workers)
         self.loop.close()
 
 
@@ -116,3 +150,16 @@ def test_a_command_that_fails_is_logged_and_leaves_the_next_ones_alone(
         world.executor.carry_out(commands.Exit(3))
         assert world.executor.exit_code.result() == 3
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_each_stack_is_shown_once_and_from_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    with nothing_left(), closing(World(shows_stacks)) as world:
+        world.executor.carry_out(SPAWN)
+        world.run_until(lambda: inputs.Loaded(WHO) in world.told)
+        for count in (1, 2, 3):
+            world.executor.carry_out(commands.ShowStack(WHO))
+            world.run_until(lambda n=count: len(world.published(events.WorkerStack)) == n)
+    first, *others = (event.stack for event in world.published(events.WorkerStack))
+    assert first.startswith("Current thread 0x")
+    assert others == [first, first]
+    assert caplog.text.count("Current thread 0x") == 3

@@ -88,8 +88,8 @@ class Journal:
                 _logger.info(line.plain, extra={"color_message": line.coloured})
             return
         _logger.log(_LEVELS[event.level], "%s", event.text)
-        details = getattr(event, "traceback", "") or getattr(event, "stack", "")
+        details = (getattr(event, "traceback", "") or getattr(event, "stack", "")).rstrip()
         # N workers fail with one and the same traceback: it is shown once.
         if details and details != self._last_traceback and details not in event.text:
             self._last_traceback = details
-            _logger.log(_LEVELS[event.level], "%s", details.rstrip())
+            _logger.log(_LEVELS[event.level], "%s", details)

@@ -58,6 +58,8 @@ class WorkerProcess:
     def clear_stack(self) -> None:
         """Forget what the worker wrote of its stack before."""
         os.ftruncate(self._stack, 0)
+        # The worker shares our offset: it would write behind a gap of zeros.
+        os.lseek(self._stack, 0, os.SEEK_SET)
 
     def read_stack(self) -> str:
         """What the worker's fault handler wrote of its stack."""
