@@ -7,6 +7,7 @@ import pytest
 
 from tercio.core import inputs
 from tercio.core.cluster import Cluster
+from tercio.core.commands import Publish, Spawn
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.errors import ControlError
@@ -20,10 +21,11 @@ POLICY = Policy(
 
 
 class StillLife:
-    """A primary whose processes never do anything."""
+    """A primary whose processes never do anything, or with ``refusal`` cannot be started."""
 
     def __init__(self) -> None:
         self.journal = Journal()
+        self.refusal = ""
         self._supervisor = Supervisor(POLICY, 2, 0.0, lambda: 0.5)
         self.tell(inputs.Tick())
         for worker in self.cluster.workers():
@@ -35,7 +37,14 @@ class StillLife:
         return self._supervisor.cluster
 
     def tell(self, item: inputs.Input) -> None:
-        self._supervisor.handle(item, 0.0)
+        for command in self._supervisor.handle(item, 0.0):
+            match command:
+                case Publish(event):
+                    self.journal.publish(event)
+                case Spawn(worker) if self.refusal:
+                    self.tell(inputs.SpawnRefused(worker, self.refusal))
+                case _:
+                    pass
 
     def status(self) -> dict[str, object]:
         return {}
@@ -60,8 +69,17 @@ class StillLife:
 def test_a_change_that_does_not_happen_is_given_up_at_the_sum_of_its_limits(
     request_: Mapping[str, object],
 ) -> None:
-    async def emit(message: Mapping[str, object]) -> None:
-        pass
-
     with pytest.raises(ControlError, match=r"not done after 0\.\d+ s"):
         asyncio.run(Conversation(StillLife(), emit).answer(request_))
+
+
+def test_a_process_that_the_kernel_refuses_ends_the_wait_for_it() -> None:
+    primary = StillLife()
+    primary.refusal = "no memory"
+    says = r"worker 2\.1 could not be started: no memory; it is tried again"
+    with pytest.raises(ControlError, match=says):
+        asyncio.run(Conversation(primary, emit).answer({"do": "scale", "to": 3}))
+
+
+async def emit(message: Mapping[str, object]) -> None:
+    """Nobody reads what is sent."""
