@@ -39,6 +39,7 @@ def leave_the_group():
     os.setpgid(0, os.getpgid(os.getppid()))
 
 ROUTES = {
+    "/crash": lambda: ctypes.string_at(0),
     "/deaf": lambda: os.close(channel()),
     "/leave": leave_the_group,
     "/child": leave_a_shouting_child,
@@ -109,3 +110,16 @@ def test_a_worker_that_closed_its_channel_is_replaced(cluster: Cluster) -> None:
     assert cluster.wait("WorkerDied")["status"] == "killed by SIGKILL"
     cluster.wait("WorkerServing", 2)
     assert cluster.get().status == 200
+
+
+def test_the_python_stack_of_a_crash_is_shown_and_kept(cluster: Cluster) -> None:
+    cluster.write_app(TEXT)
+    cluster.start("-w", "1")
+    with requesting(cluster, "/crash"):
+        died = cluster.wait("WorkerDied")
+    assert died["status"] == "killed by SIGSEGV"
+    stack = cluster.first("WorkerStack")["stack"]
+    assert stack.startswith("Fatal Python error: Segmentation fault")
+    assert "in string_at" in stack
+    assert cluster.status()["slots"][0]["last_traceback"] == stack
+    assert sum("Fatal Python error" in line for line in cluster.lines) == 1

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -153,12 +154,15 @@ def test_a_command_that_fails_is_logged_and_leaves_the_next_ones_alone(
 
 
 def test_each_stack_is_shown_once_and_from_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    def has_shown(count: int) -> bool:
+        return len(world.published(events.WorkerStack)) == count
+
     with nothing_left(), closing(World(shows_stacks)) as world:
         world.executor.carry_out(SPAWN)
         world.run_until(lambda: inputs.Loaded(WHO) in world.told)
         for count in (1, 2, 3):
             world.executor.carry_out(commands.ShowStack(WHO))
-            world.run_until(lambda n=count: len(world.published(events.WorkerStack)) == n)
+            world.run_until(partial(has_shown, count))
     first, *others = (event.stack for event in world.published(events.WorkerStack))
     assert first.startswith("Current thread 0x")
     assert others == [first, first]

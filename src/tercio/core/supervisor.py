@@ -161,6 +161,7 @@ class Supervisor:
                 worker.id, item.status, item.note, now - worker.spawned, phase, item.in_flight
             )
         )
+        worker.traceback = worker.traceback or item.traceback
         said = worker.fault or item.note
         self._bury(worker, now, f"{item.status}: {said}" if said else item.status)
 

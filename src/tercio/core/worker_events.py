@@ -185,7 +185,7 @@ class WorkerSilent(WorkerEvent):
 
 @dataclass(frozen=True, slots=True)
 class WorkerStack(WorkerEvent):
-    """The Python stack of a worker whose interpreter is held by C code."""
+    """The Python stack of a worker that C code holds, or that a fault of C code ended."""
 
     level: ClassVar[Level] = Level.WARNING
     stack: str

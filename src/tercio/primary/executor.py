@@ -30,6 +30,11 @@ from tercio.system.stacksignal import STACK_SIGNAL
 _log = logging.getLogger("tercio")
 
 _STACK_WAIT: Final = 0.5  # seconds for a worker's fault handler to have written its stack
+_CRASHES: Final = (
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT,
+)  # fmt: skip
+"""What ends a process for a fault in C code. The fault handler writes the stack before."""
+
 _END_WAIT: Final = 1.0  # seconds from the end of a worker's channel to that of the worker
 _LAST_READS: Final = 4  # each takes more than a socket holds; a child may go on writing
 
@@ -132,7 +137,9 @@ class Executor:
         if not STACK_SIGNAL or not worker.process.send_signal(STACK_SIGNAL):
             return ""
         await asyncio.sleep(_STACK_WAIT)
-        return worker.read_stack() or "the worker wrote no stack: is it stopped (SIGSTOP)?\n"
+        if worker.id not in self.workers:
+            return "the worker ended meanwhile\n"
+        return worker.take_stack() or "the worker wrote no stack: is it stopped (SIGSTOP)?\n"
 
     def look_for_ended(self) -> None:
         """Reap what has ended, where the kernel has no pidfd to wait on."""
@@ -275,17 +282,31 @@ class Executor:
         worker.process.kill_group(signal.SIGKILL)
         self._hear_last_words(worker)
         status = worker.process.reap()
-        self._publish_stack(worker)
+        number = status.signal if status else None
+        stack = self._last_stack(worker, number)
         del self.workers[worker.id]
         worker.close()
         left = self._release_seat(worker.seat)
         if worker.has_reported_cut:
             left = Unfinished()
-        note = self._cause(worker, status.signal if status else None)
-        is_clean = status is not None and status.code == 0
         self._tell(
-            inputs.Exited(worker.id, str(status), is_clean, note, left.requests, left.websockets)
+            inputs.Exited(
+                worker.id,
+                str(status),
+                is_clean=status is not None and status.code == 0,
+                note=self._cause(worker, number),
+                in_flight=left.requests,
+                websockets=left.websockets,
+                traceback=stack,
+            )
         )
+
+    def _last_stack(self, worker: WorkerProcess, number: int | None) -> str:
+        """Publish what the fault handler wrote that nobody read; return it if it is of a crash."""
+        has_crashed = number in _CRASHES
+        worker.is_stack_wanted |= has_crashed
+        stack = self._publish_stack(worker)
+        return stack if has_crashed else ""
 
     def _cause(self, worker: WorkerProcess, number: int | None) -> str:
         if number != signal.SIGKILL or worker.was_killed:
@@ -319,9 +340,10 @@ class Executor:
         worker.is_stack_wanted = worker.process.send_signal(STACK_SIGNAL)
         self._loop.call_later(_STACK_WAIT, self._publish_stack, worker)
 
-    def _publish_stack(self, worker: WorkerProcess) -> None:
+    def _publish_stack(self, worker: WorkerProcess) -> str:
         """Once, when the fault handler had its time, or when the worker is gone before that."""
-        if worker.is_stack_wanted:
-            worker.is_stack_wanted = False
-            if stack := worker.read_stack():
-                self._journal.publish(events.WorkerStack(worker.id, stack))
+        stack = worker.take_stack() if worker.is_stack_wanted else ""
+        worker.is_stack_wanted = False
+        if stack:
+            self._journal.publish(events.WorkerStack(worker.id, stack))
+        return stack

@@ -61,9 +61,11 @@ class WorkerProcess:
         # The worker shares our offset: it would write behind a gap of zeros.
         os.lseek(self._stack, 0, os.SEEK_SET)
 
-    def read_stack(self) -> str:
-        """What the worker's fault handler wrote of its stack."""
-        return os.pread(self._stack, _STACK_BYTES, 0).decode(errors="replace")
+    def take_stack(self) -> str:
+        """What the worker's fault handler wrote of its stack, once."""
+        stack = os.pread(self._stack, _STACK_BYTES, 0).decode(errors="replace")
+        self.clear_stack()
+        return stack
 
     def close(self) -> None:
         """Give up the descriptors, after the process was reaped."""
