@@ -11,13 +11,22 @@ import struct
 import termios
 import time
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from tercio.servers.uvicorn_state import State
+
+HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a request's head. The parser itself has no limit, and would take all memory."""
+
+_NO_HEAD: Final = -1
 
 
 class Cycle(RequestResponseCycle):
@@ -53,6 +62,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.shared = server_state
         self.answering: Cycle | None = None
         self.is_receiving = False  # a request has begun and has not been read to its end
+        self._head = _NO_HEAD  # bytes read of a head that is not complete, as far as known
+        self._chunk = 0  # bytes that are being parsed
+        self._first = 0  # the same, if a head begins with them
 
     @property
     def is_draining(self) -> bool:
@@ -94,6 +106,19 @@ class HttpProtocol(HttpToolsProtocol):
         if self.shared.is_draining:
             self.begin_drain()
 
+    def data_received(self, data: bytes) -> None:
+        self._chunk = len(data)
+        self._first = 0 if self.is_receiving else self._chunk
+        if self._head >= 0:
+            if self._head > HEAD_LIMIT:
+                return  # refused, and open only because an answer is still on its way
+            self._head += self._chunk
+        HttpToolsProtocol.data_received(self, data)
+        # Still in the head: nothing of what was counted is anything else.
+        if self._head > HEAD_LIMIT:
+            self.logger.warning("The head of a request is too long.")
+            self._refuse_head()
+
     def connection_lost(self, exc: Exception | None) -> None:
         # uvicorn 0.54 keeps the timer, and with it all of this, when the client reset.
         self._unset_keepalive_if_required()
@@ -107,9 +132,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.is_receiving = True
+        # Where it begins in the middle of a chunk, nobody says how far: what came there is not
+        # counted, only bounded by the transport's reads of 256 KiB.
+        self._head = self._first
+        self._first = 0
         if not self.shared.is_fresh:
             self.shared.refresh()
         HttpToolsProtocol.on_message_begin(self)
+
+    def on_headers_complete(self) -> None:
+        # A head that came with other bytes is measured, which is dear, only if it may be too long.
+        if self._head + self._chunk > HEAD_LIMIT and self._size_of_head() > HEAD_LIMIT:
+            self._head = HEAD_LIMIT + 1
+            raise _HeadTooLong  # ends the parser; uvicorn calls `send_400_response`
+        self._head = _NO_HEAD
+        HttpToolsProtocol.on_headers_complete(self)
 
     def on_message_complete(self) -> None:
         self.is_receiving = False
@@ -136,6 +173,37 @@ class HttpProtocol(HttpToolsProtocol):
         self._end_answer()
         HttpToolsProtocol.on_response_complete(self)
 
+    def send_400_response(self, msg: str) -> None:
+        if self._head > HEAD_LIMIT:
+            self._refuse_head()
+        else:
+            self._refuse(400, msg)
+
+    def _refuse_head(self) -> None:
+        self.is_receiving = False
+        self._refuse(431, f"The head of the request is longer than {HEAD_LIMIT} bytes.")
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer and close, or close after the answer that is on its way: never two in one."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # the last that is known: what was refused has none
+            return
+        lines = [
+            STATUS_LINE[status],
+            *(b"%b: %b\r\n" % header for header in self.server_state.default_headers),
+            b"content-type: text/plain; charset=utf-8\r\n",
+            b"content-length: %d\r\n" % len(text),
+            b"connection: close\r\n\r\n",
+            text.encode("ascii"),
+        ]
+        self.transport.write(b"".join(lines))
+        self.transport.close()
+
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.is_closing():
             return
@@ -155,6 +223,10 @@ class HttpProtocol(HttpToolsProtocol):
         if (cycle := self.answering) is not None:
             self.answering = None
             self.shared.hooks.request_ended(cycle.status, time.monotonic() - cycle.begun)
+
+
+class _HeadTooLong(Exception):
+    """Raised through the parser."""
 
 
 def bytes_wait(transport: asyncio.BaseTransport) -> bool:
