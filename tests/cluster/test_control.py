@@ -482,19 +482,31 @@ def test_of_several_clusters_the_named_one_is_stopped_at_once(new_cluster: NewCl
     assert "other · serving" in slow.tercio("status").stdout
 
 
+UNTIL_DISCONNECT = SLOW_APP.replace(
+    "await asyncio.sleep(1000)",
+    "while (await receive())['type'] != 'http.disconnect':\n        pass",
+)
+
+
 def test_a_second_stop_joins_the_first_and_cuts_nothing(cluster: Cluster) -> None:
-    cluster.write_app(SLOW_APP)
-    cluster.start("-w", "1", "--stop-timeout", "2")
+    cluster.write_app(UNTIL_DISCONNECT)
+    cluster.start("-w", "1", "--stop-timeout", "600")
     with socket.create_connection(("127.0.0.1", cluster.port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         received = b""
         while b"begun" not in received:
             received += client.recv(4096)
-        assert cluster.tercio("stop", "--no-wait").returncode == 0
+        _good(cluster, "stop", "--no-wait")
         cluster.wait("WorkerDraining")
-        assert cluster.tercio("stop", "--no-wait").returncode == 0
-        said = _good(cluster, "stop").splitlines()[-1]
-    assert said.endswith("stopped; cut 1 requests and 0 WebSockets")
+        _good(cluster, "stop", "--no-wait")
+        waiting = socket.socket(socket.AF_UNIX)
+        waiting.connect(str(cluster.control))
+        waiting.sendall(request("stop"))
+        assert cluster.status()["state"] == "stopping"
+        assert cluster.status()["workers"][0]["phase"] == "draining"
+    with waiting:
+        last = json.loads(_lines(waiting)[-1])
+    assert last["result"]["text"] == "stopped; nothing was cut"
     assert "StopForced" not in cluster.kinds()
     assert cluster.wait_end() == 0
 
