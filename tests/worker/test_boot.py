@@ -1,6 +1,7 @@
 """A worker boots, tells how far it came, serves when it is told to, and leaves."""
 
 import os
+import resource
 import signal
 
 import pytest
@@ -228,3 +229,27 @@ def test_the_soft_limit_of_descriptors_is_raised() -> None:
     with Rig("environ:limits") as rig:
         soft, hard, *_ = rig.serving().get()[1].split()
         assert soft == hard or int(soft) == 1 << 20
+
+
+def test_a_worker_that_cannot_start_threads_names_the_limits() -> None:
+    # No thread gets a stack of this size. (Root, as whom tests may run, has no RLIMIT_NPROC.)
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 46, hard))
+    try:
+        rig = Rig()
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
+    with rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "limits"
+        assert failed["error"].startswith(
+            "the worker cannot start its threads (can't start new thread); the limits are "
+        )
+        assert f"stack (ulimit -s): {1 << 46}" in failed["error"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_an_app_without_streams_leaves_with_the_right_code() -> None:
+    with Rig("silenced:app") as rig:
+        rig.serving().drain()
+        assert rig.exit().code == 0

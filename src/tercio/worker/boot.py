@@ -14,12 +14,19 @@ from types import FrameType
 
 from tercio import cluster, logs
 from tercio.dataplane.scoreboard import Field, Row, Scoreboard
-from tercio.errors import ConfigError, ExitCode, ProtocolError, TercioError, VersionMismatch
+from tercio.errors import (
+    ConfigError,
+    CouldNotStart,
+    ExitCode,
+    ProtocolError,
+    TercioError,
+    VersionMismatch,
+)
 from tercio.logs import LogStreams
 from tercio.system import identity, lifeline, limits, signals
 from tercio.system.channel import Channel
 from tercio.system.stacksignal import STACK_SIGNAL
-from tercio.worker import endings, record, rlimits, siblings
+from tercio.worker import endings, record, rlimits, siblings, threads
 from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
@@ -38,13 +45,16 @@ def main(argv: list[str]) -> int:
     try:
         record.check_version(values)
         boot = BootRecord.parse(values)
-        row, streams = _prepare(boot, link)
+        with threads.explained():
+            row, streams = _prepare(boot, link)
+            watchdog = Watchdog(row, boot.config.blocked_after, link.send, lambda: streams.dropped)
+            watchdog.start()
     except VersionMismatch as error:
         return _refuse(link, "version", error)
+    except CouldNotStart as error:
+        return _refuse(link, "limits", error)
     except (ConfigError, ProtocolError) as error:
         return _refuse(link, "options", error)
-    watchdog = Watchdog(row, boot.config.blocked_after, link.send, lambda: streams.dropped)
-    watchdog.start()
     return Worker(boot, link, Counts(row), watchdog, streams).run()
 
 

@@ -14,14 +14,14 @@ import traceback
 from dataclasses import dataclass
 from typing import Final
 
-from tercio.errors import AppNotFound, AppStartFailed, ConfigError, ExitCode
+from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStart, ExitCode
 from tercio.logs import LogStreams
 from tercio.servers import tasks
 from tercio.servers.asgi import App
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Hooks, Server
 from tercio.servers.uvicorn import UvicornServer
-from tercio.worker import endings, fingerprint, forks, importer, stacks, turning
+from tercio.worker import endings, fingerprint, forks, importer, stacks, threads, turning
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
@@ -85,9 +85,12 @@ class Worker:
         with asyncio.Runner(loop_factory=_loop_factory(self._config.loop)) as runner:
             self._loop = runner.get_loop()
             forks.clean_children(self._owned_fds)
-            self._link.listen(self._receive)
             try:
+                with threads.explained():
+                    self._link.listen(self._receive)
                 app = self._import()
+            except CouldNotStart as error:
+                return self._end(self._report(BootFailure("limits", str(error))))
             except BootFailure as failure:
                 return self._end(self._report(failure))
             self._is_importing = False
