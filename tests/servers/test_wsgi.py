@@ -2,7 +2,10 @@
 
 import pytest
 
+from tercio.config import Config
 from tercio.dataplane.scoreboard import Field
+from tercio.servers.uvicorn_drain import FAREWELL, LAST_WORDS
+from tercio.worker.endings import NO_PATIENCE
 from tests.worker.rig import Rig
 
 pytestmark = pytest.mark.timeout(30)
@@ -38,10 +41,17 @@ def test_an_endless_answer_gives_its_thread_back(loop: str) -> None:
         assert rig.row[Field.ERRORS] == 0
 
 
-def test_a_thread_that_never_ends_does_not_hold_the_worker(loop: str) -> None:
+def test_what_a_cut_takes_stays_below_the_grace_before_a_kill() -> None:
+    assert 0.6 * Config().kill_grace >= FAREWELL + LAST_WORDS + NO_PATIENCE
+
+
+def test_a_thread_that_never_ends_does_not_hold_the_worker(
+    loop: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with Rig("wsgi_apps:app", options={"loop": loop}) as rig, rig.serving().connect() as client:
         client.ask("/stuck")
         assert client.head() == 200
         rig.drain(timeout=0.2)
         assert rig.exit(5).code == 0
         assert rig.said("cut")[0]["paths"] == ["/stuck"]
+    assert "Traceback" not in capfd.readouterr().err

@@ -68,10 +68,14 @@ class ErrorLog(logging.Logger):
         super().__init__(name)
         self._hooks = hooks
         self._target = logging.getLogger(name)
+        self.is_cutting = False  # a drain is at its limit, and cancels what is left
 
     def error(self, msg: object, *args: object, **more: Any) -> None:
         failure = more.get("exc_info")
-        if failure is not None and not isinstance(failure, asyncio.CancelledError):
+        if isinstance(failure, asyncio.CancelledError):
+            if self.is_cutting:
+                return  # the drain reports it, with the path
+        elif failure is not None:
             self._hooks.app_failed()
         self._target.error(msg, *args, **more)
 
