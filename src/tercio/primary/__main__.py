@@ -1,19 +1,21 @@
 """``python -m tercio.primary FD``: started by `tercio run`, never by a person."""
 
 import asyncio
+import errno
 import json
 import os
 import sys
 from contextlib import ExitStack
 
 from tercio import logs
-from tercio.errors import ConfigError, ExitCode, TercioError
+from tercio.errors import ConfigError, CouldNotStart, ExitCode, TercioError
 from tercio.primary.journal import Journal
 from tercio.primary.primary import Primary
 from tercio.primary.setup import Launch, Setup, open_setup
 from tercio.system import limits, signals
 from tercio.system.lines import escape
 
+_DESCRIPTORS = 16  # the loop takes 3, the control socket 2, and a worker 8 while it is started
 _FLUSH_WAIT = 1.0  # seconds for the last log lines when their reader is slow
 
 
@@ -31,7 +33,11 @@ def main(argv: list[str]) -> int:
         streams = logs.configure(config.log_level, config.access_log, config.use_colors, "")
         limits.raise_nofile()
         with ExitStack() as stack:
-            setup = open_setup(launch, settings, stack)
+            try:
+                setup = open_setup(launch, settings, stack)
+                _check_room()
+            except OSError as error:
+                raise CouldNotStart(f"the cluster cannot be started: {_reason(error)}") from error
             code = asyncio.run(_run(setup, Journal(lambda: streams.dropped)))
     except TercioError as error:
         # Names and paths in it came from outside: no control byte of theirs reaches a terminal.
@@ -41,6 +47,21 @@ def main(argv: list[str]) -> int:
         return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
     streams.flush(_FLUSH_WAIT)
     return code
+
+
+def _check_room() -> None:
+    """Raise `OSError` unless there are descriptors for the loop and a worker.
+
+    asyncio leaves a half-made loop when it runs out of them, which complains when it is collected.
+    """
+    with ExitStack() as taken:
+        for _ in range(_DESCRIPTORS):
+            taken.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _reason(error: OSError) -> str:
+    hint = " (see ulimit -n)" if error.errno == errno.EMFILE else ""
+    return f"{error.strerror}{hint}"
 
 
 async def _run(setup: Setup, journal: Journal) -> int:

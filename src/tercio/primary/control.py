@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from tercio.errors import ControlError, ProtocolError
+from tercio.errors import ControlError, CouldNotStart, ProtocolError
 from tercio.primary.requests import Conversation, Runtime, follows
 from tercio.system.peer import peer_credentials
 
@@ -37,12 +37,18 @@ class Control:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Listen. The directory is private already; the mode is the second lock."""
+        """Listen. The directory is private already; the mode is the second lock.
+
+        Raises `CouldNotStart`.
+        """
         old = os.umask(0o177)
         try:
             self._server = await asyncio.start_unix_server(
                 self._serve, self._path, limit=_MOST_REQUEST_BYTES
             )
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise CouldNotStart(f"cannot make the control socket {self._path}: {reason}") from error
         finally:
             os.umask(old)
 

@@ -26,6 +26,7 @@ from tercio.primary.control import Control
 from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
+from tercio.primary.looperrors import LoopErrors
 from tercio.primary.policy import policy_of
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
@@ -76,6 +77,7 @@ class Primary:
     async def run(self) -> int:
         """Serve until told to stop; return the exit code."""
         setup = self._setup
+        self._loop.set_exception_handler(LoopErrors())
         control = Control(self, setup.claim.control_path)
         await control.open()
         setup.claim.write_info(
