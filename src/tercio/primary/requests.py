@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -50,6 +51,19 @@ class Runtime(Protocol):
     def reopen_logs(self) -> None: ...
 
     async def dump(self, slot: int) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What a request waits for: that something is so in these slots."""
+
+    slots: Collection[int]
+    is_done: Callable[[], bool]
+    needs_start: Callable[[], bool]
+    """Whether a worker must still be started for it."""
+    limit: float
+    outlook: str
+    """How things go on when it cannot be done now."""
 
 
 class Conversation:
@@ -120,11 +134,16 @@ class Conversation:
                 self._runtime.tell(inputs.ScaleAsked(target))
             if not _waits(request):
                 return {"target": cluster.target, "ready": cluster.ready_count()}
-            is_settled = partial(_is_settled, cluster, target)
             # All slots, not the new ones alone: it may be an old one that cannot start.
             slots = range(target)
-            outlook = "it is tried again for as long as the cluster runs"
-            await self._until(entries, is_settled, slots, _longest(cluster, 1), outlook)
+            change = _Change(
+                slots,
+                is_done=partial(_is_settled, cluster, target),
+                needs_start=lambda: not all(cluster.slot(number).present for number in slots),
+                limit=_longest(cluster, 1),
+                outlook="it is tried again for as long as the cluster runs",
+            )
+            await self._until(entries, change)
         ready = cluster.ready_count()
         text = f"{ready} of {cluster.target} workers are ready"
         return {"target": cluster.target, "ready": ready, "text": text}
@@ -143,11 +162,14 @@ class Conversation:
             if not _waits(request):
                 return {"replaced": replaced}
 
-            def is_done() -> bool:
-                return not any(_serves(cluster, who) for who in old)
-
-            limit = _longest(cluster, _retiring_count(cluster))
-            await self._until(entries, is_done, slots, limit, "the old worker serves on")
+            change = _Change(
+                slots,
+                is_done=lambda: not any(_serves(cluster, who) for who in old),
+                needs_start=lambda: any(_is_alone(cluster, who) for who in old),
+                limit=_longest(cluster, _retiring_count(cluster)),
+                outlook="the old worker serves on",
+            )
+            await self._until(entries, change)
         return {"replaced": replaced, "text": f"replaced {', '.join(replaced)}"}
 
     async def _stop(self, request: Mapping[str, object]) -> dict[str, object]:
@@ -164,43 +186,31 @@ class Conversation:
                         return entry.to_json()
         return {}
 
-    async def _until(
-        self,
-        entries: AsyncIterator[Entry],
-        is_done: Callable[[], bool],
-        slots: Collection[int],
-        limit: float,
-        outlook: str,
-    ) -> None:
-        """Show events until it is done, for ``limit`` seconds at most.
+    async def _until(self, entries: AsyncIterator[Entry], change: _Change) -> None:
+        """Show events until a change is done.
 
-        A worker that cannot start in ``slots`` ends it, and so does a breaker that lets none start;
-        ``outlook`` says how things go on in that case.
+        A worker that cannot start in its slots ends the wait, and so does a breaker that lets none
+        start, and its time limit.
         """
         try:
-            async with asyncio.timeout(limit) as clock:
-                await self._watch(entries, is_done, slots, outlook)
+            async with asyncio.timeout(change.limit) as clock:
+                await self._watch(entries, change)
         except TimeoutError as error:
             if not clock.expired():
                 raise  # the client reads nothing
-            raise ControlError(f"not done after {limit:g} s; {outlook}") from error
+            raise ControlError(f"not done after {change.limit:g} s; {change.outlook}") from error
 
-    async def _watch(
-        self,
-        entries: AsyncIterator[Entry],
-        is_done: Callable[[], bool],
-        slots: Collection[int],
-        outlook: str,
-    ) -> None:
+    async def _watch(self, entries: AsyncIterator[Entry], change: _Change) -> None:
         cluster = self._runtime.cluster
         # Workers whose end is no failure to start: they have served, or were told to go.
         started = {w.id for w in cluster.workers() if w.serving_at is not None}
-        while not is_done():
-            if _are_starts_held_back(cluster, slots):
+        while not change.is_done():
+            # With nobody left to serve, the breaker holds nothing back.
+            if cluster.breaker.is_open and cluster.has_survivor() and change.needs_start():
                 deaths = len(cluster.breaker.deaths)
                 raise ControlError(
                     f"starts are held back after {deaths} early deaths (see `tercio status`; "
-                    f"`tercio reload` tries at once); {outlook}"
+                    f"`tercio reload` tries at once); {change.outlook}"
                 )
             entry = await anext(entries, None)
             if entry is None:
@@ -214,8 +224,8 @@ class Conversation:
                     | SpawnFailed(worker=who)
                     | WorkerKilled(worker=who)
                     | WorkerDied(worker=who)
-                ) if who.slot in slots and who not in started:
-                    raise ControlError(f"{entry.event.text}; {outlook}")
+                ) if who.slot in change.slots and who not in started:
+                    raise ControlError(f"{entry.event.text}; {change.outlook}")
                 case _:
                     pass
 
@@ -311,15 +321,9 @@ def _is_settled(cluster: Cluster, target: int) -> bool:
     return len(serving) == target and all(w.id.slot < target for w in cluster.workers())
 
 
-def _are_starts_held_back(cluster: Cluster, slots: Collection[int]) -> bool:
-    """Whether one of ``slots`` waits for a start, and the breaker lets none but its probes."""
-    if not cluster.breaker.is_open or not cluster.has_survivor():
-        return False  # with nobody left every slot goes on trying
-    present = [cluster.slot(number).present for number in slots if number < cluster.target]
-    return any(
-        not workers or (len(workers) == 1 and workers[0].retirement is not None)
-        for workers in present
-    )
+def _is_alone(cluster: Cluster, who: WorkerId) -> bool:
+    """Whether a worker that is to be replaced has no successor yet."""
+    return _serves(cluster, who) and len(cluster.slot(who.slot).present) == 1
 
 
 def _retiring_count(cluster: Cluster) -> int:
