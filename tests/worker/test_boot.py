@@ -8,7 +8,7 @@ import pytest
 
 from tercio.dataplane.scoreboard import Field
 from tercio.errors import ExitCode
-from tests.worker.rig import Rig
+from tests.worker.rig import Rig, until
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -247,6 +247,50 @@ def test_a_worker_that_cannot_start_threads_names_the_limits() -> None:
         )
         assert f"stack (ulimit -s): {1 << 46}" in failed["error"]
         assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_an_import_may_close_its_event_loop(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIG_MEDDLES", "close the loop")
+    with Rig("meddling:app", options={"loop": loop}) as rig:
+        assert rig.serving().get()[0] == 200
+
+
+@pytest.mark.parametrize("how", ["close all", "close and open"])
+def test_an_import_that_closes_everything_is_named(
+    loop: str, how: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RIG_MEDDLES", how)
+    with Rig("meddling:app", options={"loop": loop}) as rig:
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+    log = capfd.readouterr().err
+    assert "worker 3.7: the import of tests.worker.meddling:app closed descriptors" in log
+    assert "Traceback" not in log
+
+
+def test_the_fork_of_an_import_is_no_second_worker(
+    loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RIG_MEDDLES", "fork")
+    with Rig("meddling:app", options={"loop": loop}) as rig:
+        rig.serving()
+        child = int(rig.tells())
+        until(lambda: has_ended(child), "the child lives")
+        assert rig.get("/")[1] == str(rig.process.pid).encode()
+
+
+def test_the_fork_of_an_import_ends_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIG_MEDDLES", "fork and exit")
+    with Rig("meddling:app") as rig:
+        rig.wait_for("ready")
+        assert rig.tells() == "7\n"
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_an_app_without_streams_leaves_with_the_right_code() -> None:

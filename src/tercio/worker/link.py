@@ -77,6 +77,12 @@ class Link:
         return [self._channel.fileno(), self._wake_end, self._signal_end]
 
     def _run(self, deliver: Callable[[dict[str, object]], None]) -> None:
+        try:
+            self._hear(deliver)
+        except OSError as error:  # closed under us, by code that closes what it does not know
+            _log.error("the primary cannot be heard any more: %s", error.strerror)
+
+    def _hear(self, deliver: Callable[[dict[str, object]], None]) -> None:
         poll = select.poll()
         poll.register(self._wake_end, select.POLLIN)
         while not self._channel.closed:

@@ -9,7 +9,6 @@ would take all other requests with it.
 import asyncio
 import logging
 import os
-from typing import Any
 
 _log = logging.getLogger("tercio.worker")
 
@@ -28,7 +27,7 @@ def turn(loop: asyncio.AbstractEventLoop, life: asyncio.Task[int]) -> int:
         except BaseException as error:
             if os.getpid() != pid:
                 # Application code forked, and its child came back here instead of ending.
-                os._exit(_exit_code(error))
+                os._exit(exit_code(error))
             if isinstance(error, asyncio.CancelledError):
                 _log.warning("the application cancelled all tasks; the worker goes on")
                 continue
@@ -42,6 +41,9 @@ async def _wait_for(life: asyncio.Task[int]) -> None:
     await asyncio.wait({life})
 
 
-def _exit_code(error: Any) -> int:
-    code = getattr(error, "code", 1)
-    return code if isinstance(code, int) else 1
+def exit_code(error: BaseException | None) -> int:
+    """With what a process ends that leaves its code like this."""
+    if error is None:
+        return 0
+    code: object = getattr(error, "code", 1)
+    return 0 if code is None else code if isinstance(code, int) else 1

@@ -9,10 +9,13 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStart, ExitCode
 from tercio.logs import LogStreams
@@ -21,7 +24,16 @@ from tercio.servers.asgi import App
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Hooks, Server
 from tercio.servers.uvicorn import UvicornServer
-from tercio.worker import endings, fingerprint, forks, importer, stacks, threads, turning
+from tercio.worker import (
+    descriptors,
+    endings,
+    fingerprint,
+    forks,
+    importer,
+    stacks,
+    threads,
+    turning,
+)
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
@@ -151,6 +163,33 @@ class Worker:
     # The stages
 
     def _import(self) -> App:
+        pid = os.getpid()
+        ours = descriptors.identities(self._owned_fds())
+        try:
+            return self._load()
+        finally:
+            if os.getpid() != pid:
+                # The application forked, and its child came back here: one worker is enough.
+                error = sys.exc_info()[1]
+                os._exit(turning.exit_code(error and (error.__context__ or error)))
+            if fds := descriptors.lost(ours):
+                self._give_up_for(fds)
+
+    def _give_up_for(self, fds: list[int]) -> NoReturn:
+        """End here: nothing of this process can be relied on any more."""
+        listed = ", ".join(map(str, fds))
+        text = (
+            f"the import of {self._record.app} closed descriptors that are not its own ({listed}); "
+            "does it call os.closerange?"
+        )
+        if self._record.channel in fds:
+            with suppress(OSError):
+                os.write(2, f"ERROR:    worker {self._id}: {text}\n".encode())
+        else:
+            self._report(BootFailure("import", text))
+        os._exit(ExitCode.WORKER_BOOT_FAILED)
+
+    def _load(self) -> App:
         config = self._config
         try:
             found = importer.load(self._record.app, config.app_dir, factory=config.factory)
@@ -273,15 +312,19 @@ class Worker:
         ]
 
 
-def _loop_factory(name: str) -> type[asyncio.AbstractEventLoop] | None:
-    """What makes the loop: uvloop where it is wanted and installed, else asyncio's own."""
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop: uvloop where it is wanted and installed, else asyncio's own.
+
+    Named in either case: a loop of the runner's own making would be the current one during the
+    import, and code there that closes "its" loop would close the worker's.
+    """
     if name == "asyncio":
-        return None
+        return asyncio.new_event_loop
     try:
         import uvloop
     except ImportError as error:
         if name == "auto":
-            return None
+            return asyncio.new_event_loop
         raise ConfigError("--loop uvloop: it is not installed; pip install uvloop") from error
     return uvloop.Loop
 
