@@ -91,6 +91,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.chaos("C10 C11", repeat=True)
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_broken_release_costs_no_request(cluster: Cluster, broken: Broken) -> None:
     (cluster.directory / "tercio.toml").write_text(GOOD)
@@ -126,6 +127,7 @@ def test_a_broken_release_costs_no_request(cluster: Cluster, broken: Broken) -> 
     assert most_in_a_slot(cluster.events) == 2
 
 
+@pytest.mark.chaos("C10", repeat=True)
 def test_a_release_that_dies_on_trial_gives_the_seats_back(cluster: Cluster) -> None:
     gate = cluster.directory / "crash"
     crash = f"""

@@ -164,6 +164,7 @@ def test_a_slow_import_never_costs_capacity(cluster: Cluster) -> None:
     assert all(event["seconds"] > 2 for event in ready)
 
 
+@pytest.mark.chaos("C14", repeat=True)
 def test_ten_hangups_in_a_second_are_two_reloads(cluster: Cluster) -> None:
     cluster.write_app(release("one"))
     cluster.start("-w", "2", *CALM, "--soak", "2", "--trial", "0.2")
@@ -219,6 +220,7 @@ def test_a_refused_reload_is_no_answer_to_one_that_runs(cluster: Cluster) -> Non
         assert first.result()["generation"] == 2
 
 
+@pytest.mark.chaos("C14", repeat=True)
 @pytest.mark.parametrize("stage", ["boot", "trial"])
 def test_a_stop_ends_a_running_reload_at_once(cluster: Cluster, stage: str) -> None:
     cluster.write_app(release("one"))

@@ -3,6 +3,8 @@
 import random
 import signal
 
+import pytest
+
 from tests.cluster.harness import Cluster
 from tests.cluster.history import Census, most_in_a_slot, serving
 from tests.cluster.load import Load
@@ -54,6 +56,7 @@ def test_a_number_that_cannot_be_had_is_refused(cluster: Cluster) -> None:
     assert len(settled(cluster, 1)) == 1
 
 
+@pytest.mark.chaos("C15", repeat=True)
 def test_flapping_keeps_two_processes_a_slot_and_ends_exact(cluster: Cluster) -> None:
     cluster.write_app(release("one"))
     cluster.start("-w", "2", *CALM)
@@ -69,6 +72,7 @@ def test_flapping_keeps_two_processes_a_slot_and_ends_exact(cluster: Cluster) ->
     assert min(serving(cluster.events)) >= 1
 
 
+@pytest.mark.chaos("C15", repeat=True)
 def test_scaling_during_a_reload_ends_exact_and_in_one_generation(cluster: Cluster) -> None:
     chance = random.Random(15)
     cluster.write_app(release("r0"))

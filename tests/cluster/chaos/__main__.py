@@ -32,11 +32,15 @@ def main() -> int:
     os.environ["TERCIO_CHAOS_TIER"] = asked.tier
     os.environ["TERCIO_CHAOS_SEED"] = asked.seed
     # Files, not their directory: of a directory pytest takes only those that are named test_*.
-    ours = (_HERE / name for name in ("clocks.py", "injected.py", "scarce.py"))
+    ours = (_HERE / name for name in ("clocks.py", "injected.py", "scarce.py", "starved.py"))
     tests = [*sorted(_HERE.parent.glob("test_*.py")), *ours]
     limit = str(_LIMITS[asked.tier])
     arguments = [*map(str, tests), "--timeout", limit, "-v", *others]
     return int(pytest.main(arguments, plugins=[Selection({case.upper() for case in asked.cases})]))
+
+
+_REPEATS: Final = {"quick": 1, "full": 50, "extreme": 250}
+"""How often a whole test is played that is marked ``repeat=True``, by tier."""
 
 
 class Selection:
@@ -44,6 +48,12 @@ class Selection:
 
     def __init__(self, cases: set[str]) -> None:
         self._cases = cases
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Play a test as a whole again and again, where it has no trials inside."""
+        if any(mark.kwargs.get("repeat") for mark in metafunc.definition.iter_markers("chaos")):
+            metafunc.fixturenames.append("trial")
+            metafunc.parametrize("trial", range(_REPEATS[os.environ["TERCIO_CHAOS_TIER"]]))
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
