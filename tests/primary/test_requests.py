@@ -46,7 +46,7 @@ class StillLife:
                 case _:
                     pass
 
-    def status(self) -> dict[str, object]:
+    async def status(self) -> dict[str, object]:
         return {}
 
     def describe_config(self) -> dict[str, object]:

@@ -22,6 +22,7 @@ _MOST_CLIENTS: Final = 64
 _MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who asks and goes
 _MOST_REQUEST_BYTES: Final = 64 * 1024
 _REQUEST_WAIT: Final = 10.0  # seconds to send the request
+_ANSWER_WAIT: Final = 2.0  # seconds for the answer to a client that has closed its side
 _GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer
 _READ_WAIT: Final = 30.0  # seconds that a client may let a full buffer stand before it is cut off
 
@@ -96,6 +97,9 @@ class Control:
         gone = asyncio.ensure_future(_end_of(reader))
         try:
             await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                # It may only have said that it asks nothing more, and still read.
+                await asyncio.wait({answer}, timeout=_ANSWER_WAIT)
             if not answer.done():
                 raise ConnectionResetError("the client left")
             return await answer

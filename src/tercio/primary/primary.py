@@ -24,6 +24,7 @@ from tercio.dataplane.scoreboard import Field
 from tercio.errors import ConfigError, ControlError
 from tercio.primary.control import Control
 from tercio.primary.executor import Executor, Launching, Unfinished
+from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
 from tercio.primary.looperrors import LoopErrors
@@ -61,6 +62,7 @@ class Primary:
             random.random,
         )
         self._executor = Executor(loop, journal, self.tell, self._launch, self._release_seat)
+        self._scales = Scales(loop)
         self._sampler = Sampler(config, setup.scoreboard)
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
@@ -128,9 +130,10 @@ class Primary:
 
     # What control requests need
 
-    def status(self) -> dict[str, object]:
+    async def status(self) -> dict[str, object]:
         """The answer to `tercio status`."""
         setup = self._setup
+        footprints = await self._scales.weigh(self._executor.pids())
         return {
             "name": setup.name,
             "pid": os.getpid(),
@@ -141,7 +144,12 @@ class Primary:
             "engine": "none",
             "log_dropped": self.journal.lines_dropped(),
             **status_of(
-                self.cluster, self._executor, self._sampler, setup.scoreboard, time.monotonic()
+                self.cluster,
+                self._executor,
+                self._sampler,
+                setup.scoreboard,
+                footprints,
+                time.monotonic(),
             ),
         }
 

@@ -42,7 +42,7 @@ class Runtime(Protocol):
 
     def tell(self, item: inputs.Input) -> None: ...
 
-    def status(self) -> dict[str, object]: ...
+    async def status(self) -> dict[str, object]: ...
 
     def describe_config(self) -> dict[str, object]: ...
 
@@ -77,7 +77,7 @@ class Conversation:
         """Carry out a request and return its result. Raises `ControlError`."""
         match request.get("do"):
             case "status":
-                return self._runtime.status()
+                return await self._runtime.status()
             case "config":
                 return self._runtime.describe_config()
             case "events":
@@ -202,8 +202,11 @@ class Conversation:
 
     async def _watch(self, entries: AsyncIterator[Entry], change: _Change) -> None:
         cluster = self._runtime.cluster
-        # Workers whose end is no failure to start: they have served, or were told to go.
-        started = {w.id for w in cluster.workers() if w.serving_at is not None}
+        # Workers whose end is no failure to start: they have served, or were told to go, perhaps
+        # by an earlier change.
+        started = {
+            w.id for w in cluster.workers() if w.serving_at is not None or w.phase.is_leaving
+        }
         while not change.is_done():
             # With nobody left to serve, the breaker holds nothing back.
             if cluster.breaker.is_open and cluster.has_survivor() and change.needs_start():

@@ -5,8 +5,8 @@ from tercio.core.cluster import Cluster
 from tercio.core.model import Slot, Worker
 from tercio.dataplane.scoreboard import Field, Scoreboard
 from tercio.primary.executor import Executor
+from tercio.primary.footprints import Footprints
 from tercio.primary.sampler import Sampler
-from tercio.system import memory
 
 
 def status_of(
@@ -14,6 +14,7 @@ def status_of(
     executor: Executor,
     sampler: Sampler,
     scoreboard: Scoreboard,
+    footprints: Footprints,
     now: float,
 ) -> dict[str, object]:
     """The part of `status` that changes."""
@@ -34,7 +35,7 @@ def status_of(
         "last_reload": _last_reload(cluster),
         "breaker": _breaker(cluster, now),
         "workers": [
-            _worker(slot, worker, executor, sampler, scoreboard, now)
+            _worker(slot, worker, executor, sampler, scoreboard, footprints, now)
             for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
             for worker in slot.workers
         ],
@@ -62,6 +63,7 @@ def _worker(
     executor: Executor,
     sampler: Sampler,
     scoreboard: Scoreboard,
+    footprints: Footprints,
     now: float,
 ) -> dict[str, object]:
     process = executor.workers.get(worker.id)
@@ -85,7 +87,7 @@ def _worker(
     }
     if process is not None:
         percent, descriptors = sampler.cpu_percent(process, now)
-        footprint = memory.footprint(process.process.pid)
+        footprint = footprints.get(process.process.pid)
         answer |= {
             "pid": process.process.pid,
             "cpu_percent": percent,

@@ -1,0 +1,57 @@
+"""Measure the memory of workers outside of the loop.
+
+The kernel walks the page tables of a worker for it, some ms per GiB, and first waits for a lock
+that the worker holds while it maps memory. No supervision may wait for that.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from tercio.system import memory
+from tercio.system.memory import Footprint
+
+_PATIENCE: Final = 1.0  # seconds
+_THREADS: Final = 4
+
+Read = Callable[[int], Footprint | None]
+Footprints = dict[int, Footprint | None]
+
+
+class Scales:
+    """Weighs processes. One that is being weighed is not weighed a second time meanwhile."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, read: Read = memory.footprint) -> None:
+        self._loop = loop
+        self._read = read
+        self._known: Footprints = {}
+        self._awaited: dict[int, asyncio.Future[None]] = {}
+
+    async def weigh(self, pids: Collection[int], patience: float = _PATIENCE) -> Footprints:
+        """What each takes now; of one that cannot be measured in time, what was last known."""
+        self._known = {pid: known for pid, known in self._known.items() if pid in pids}
+        fresh = deque(pid for pid in pids if pid not in self._awaited)
+        self._awaited |= {pid: self._loop.create_future() for pid in fresh}
+        for _ in range(min(_THREADS, len(fresh))):
+            # Not the loop's own pool: the end of the primary would wait for its threads.
+            threading.Thread(
+                target=self._work, args=(fresh,), name="tercio-memory", daemon=True
+            ).start()
+        if awaited := [self._awaited[pid] for pid in pids]:
+            await asyncio.wait(awaited, timeout=patience)
+        return {pid: self._known.get(pid) for pid in pids}
+
+    def _work(self, pids: deque[int]) -> None:
+        """In a thread."""
+        with suppress(IndexError, RuntimeError):  # all are taken, or the loop is closed
+            while True:
+                pid = pids.popleft()
+                self._loop.call_soon_threadsafe(partial(self._note, pid, self._read(pid)))
+
+    def _note(self, pid: int, footprint: Footprint | None) -> None:
+        self._known[pid] = footprint
+        self._awaited.pop(pid).set_result(None)
