@@ -112,6 +112,7 @@ def test_the_directory_is_kept_as_the_shell_named_it(
         (["python", "-m", "tercio", "run"], []),
         (["python", "-X", "dev", "-Wd", "-OO", "-m", "tercio"], ["-X", "dev", "-Wd", "-OO"]),
         (["python", "-Xutf8", "-W", "error", "tercio"], ["-Xutf8", "-W", "error"]),
+        (["python", "-bb", "-X", "dev", "tercio"], ["-bb", "-X", "dev"]),
     ],
 )
 def test_workers_get_the_flags_of_the_interpreter(argv: list[str], flags: list[str]) -> None:

@@ -65,7 +65,7 @@ def interpreter(orig_argv: Sequence[str]) -> list[str]:
     for word in given:
         if word[:2] in ("-X", "-W"):
             flags += [word] if len(word) > 2 else [word, next(given, "")]
-        elif word.startswith("-") and set(word[1:]) <= set("BdEIOPqRsSuv"):
+        elif word.startswith("-") and set(word[1:]) <= set("BbdEIOPqRsSuv"):
             flags.append(word)
         else:
             break
