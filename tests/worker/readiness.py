@@ -19,6 +19,11 @@ async def never(scope: Message, receive: Receive, send: Send) -> None:
     assert scope["type"] == "http"
     if scope["path"] == "/raises":
         raise ValueError("not yet")
+    if scope["path"] == "/cancels-its-task":
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
     if scope["path"] == "/cancels":
         raise asyncio.CancelledError("not yet")
     await send({"type": "http.response.start", "status": 503, "headers": []})

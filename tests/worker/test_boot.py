@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +167,26 @@ def test_an_app_that_never_gets_ready_is_told(path: str, status: str) -> None:
         failed = rig.wait_for("failed")
         assert failed["stage"] == "ready"
         assert f"GET {path} answered {status} within 0.3 s" in failed["error"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_an_app_that_cancels_its_probe_is_told(loop: str) -> None:
+    with Rig("readiness:never", options={"loop": loop, "ready_path": "/cancels-its-task"}) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "ready"
+        assert "cancelled the task" in failed["error"]
+        assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
+
+
+def test_a_loop_that_is_not_installed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Rig(options={"loop": "uvloop"}) as rig:
+        failed = rig.wait_for("failed")
+        assert failed["stage"] == "options"
+        assert "pip install uvloop" in failed["error"]
         assert rig.exit().code == ExitCode.WORKER_BOOT_FAILED
 
 

@@ -94,7 +94,11 @@ class Worker:
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
-        with asyncio.Runner(loop_factory=_loop_factory(self._config.loop)) as runner:
+        try:
+            factory = _loop_factory(self._config.loop)
+        except ConfigError as error:
+            return self._end(self._report(BootFailure("options", str(error))))
+        with asyncio.Runner(loop_factory=factory) as runner:
             self._loop = runner.get_loop()
             forks.clean_children(self._owned_fds)
             try:
@@ -206,6 +210,9 @@ class Worker:
             self._boot = tasks.hide(asyncio.create_task(self._start(app), name="tercio-boot"))
             await asyncio.wait({self._boot})
         if self._boot is None or self._boot.cancelled():
+            if self._leave is None:
+                by_app = "the application cancelled the task that asked it for --ready-path"
+                return await self._give_up(BootFailure("ready", by_app))
             await self._server.stop()  # told to go before it could serve
             return ExitCode.STOPPED
         if (error := self._boot.exception()) is not None:
