@@ -289,7 +289,7 @@ def test_an_import_that_closes_everything_is_named(
 
 
 def test_the_fork_of_an_import_is_no_second_worker(
-    loop: str, monkeypatch: pytest.MonkeyPatch
+    loop: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RIG_MEDDLES", "fork")
     with Rig("meddling:app", options={"loop": loop}) as rig:
@@ -297,6 +297,7 @@ def test_the_fork_of_an_import_is_no_second_worker(
         child = int(rig.tells())
         until(lambda: has_ended(child), "the child lives")
         assert rig.get("/")[1] == str(rig.process.pid).encode()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_fork_of_an_import_ends_with_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
