@@ -53,7 +53,8 @@ class Lifespan:
             if self._mode == "on":
                 raise AppStartFailed("the application returned without completing its start-up")
         elif self._mode == "on" or not self._means_unsupported(error):
-            raise AppStartFailed(f"{type(error).__name__}: {error}".rstrip(": ")) from error
+            said = str(error) if isinstance(error, _Exited) else f"{type(error).__name__}: {error}"
+            raise AppStartFailed(said.rstrip(": ")) from error
 
     async def stop(self) -> None:
         """Shut down what was started. A failure is logged: there is nothing left to refuse."""
