@@ -325,11 +325,11 @@ def test_reloads_and_deaths_leave_the_primary_as_it_was(cluster: Cluster) -> Non
     assert after["kilobytes"] - before["kilobytes"] < 1024 + len(cycles)
 
 
-def _lasting_threads(process: Path) -> int:
-    """One that weighs workers for `status` ends just after the answer: it is not counted."""
+def _lasting(count: Callable[[], int]) -> int:
+    """What `status` takes, a connection and a thread, is given back just after the answer."""
     counts = []
     for _ in range(50):
-        counts.append(sum(1 for _ in (process / "task").iterdir()))
+        counts.append(count())
         threading.Event().wait(0.002)
     return min(counts)
 
@@ -339,9 +339,9 @@ def _belongings(cluster: Cluster) -> dict[str, int]:
     rollup = (process / "smaps_rollup").read_text()
     private = re.findall(r"Private_(?:Clean|Dirty): +(\d+) kB", rollup)
     return {
-        "descriptors": sum(1 for _ in _open_files(process)),
+        "descriptors": _lasting(lambda: sum(1 for _ in _open_files(process))),
         "segments": sum("memfd:" in target for target in _open_files(process)),
-        "threads": _lasting_threads(process),
+        "threads": _lasting(lambda: sum(1 for _ in (process / "task").iterdir())),
         "children": len((process / f"task/{cluster.pid}/children").read_text().split()),
         "kilobytes": sum(map(int, private)),
     }
