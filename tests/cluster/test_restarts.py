@@ -350,4 +350,7 @@ def _belongings(cluster: Cluster) -> dict[str, int]:
 def _open_files(process: Path) -> Iterator[str]:
     """What its descriptors stand for."""
     for entry in (process / "fd").iterdir():
-        yield os.readlink(entry)
+        try:
+            yield os.readlink(entry)
+        except FileNotFoundError:
+            pass  # closed since the directory was read
