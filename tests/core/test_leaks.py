@@ -40,13 +40,20 @@ def test_a_worker_that_is_over_the_limit_when_fresh_is_no_leak_until_it_grows() 
 
 
 def test_jitter_lowers_the_limit_of_a_worker_and_the_reason_names_the_limit_given() -> None:
-    history = MemoryHistory()
+    history = MemoryHistory(fresh=100 * MB)
     history.observe(0.0, 280 * MB, LIMITED, 0.95)
     history.observe(1.0, 290 * MB, LIMITED, 0.95)
     reason = history.observe(2.0, 290 * MB, LIMITED, 0.95)
     assert (
         reason == "memory 290 MB is within its jitter of the limit of 300 MB (--limit-max-memory)"
     )
+
+
+def test_jitter_never_replaces_a_worker_that_is_as_it_was_when_fresh() -> None:
+    history = MemoryHistory(fresh=295 * MB)
+    assert all(history.observe(float(t), 299 * MB, LIMITED, 0.9) is None for t in range(50))
+    history.observe(50.0, 301 * MB, LIMITED, 0.9)
+    assert history.observe(51.0, 301 * MB, LIMITED, 0.9) is not None
 
 
 def test_steady_growth_over_a_whole_window_is_a_leak() -> None:

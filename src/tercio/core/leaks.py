@@ -45,10 +45,13 @@ class MemoryHistory:
         return over or self._growing(now, used_bytes, policy)
 
     def _over_limit(self, used_bytes: int, policy: Policy, allowance: float) -> str | None:
-        least = int(policy.limit_memory * allowance)
+        grown = int((self.fresh or 0) * _GROWTH_OF_A_LEAK)
         if self.is_over_when_fresh(policy):
             # Its successor would be over the limit as well, and the next one.
-            least = int((self.fresh or 0) * _GROWTH_OF_A_LEAK)
+            least = grown
+        else:
+            # The same below the limit: jitter must not replace a worker that only is what it was.
+            least = max(int(policy.limit_memory * allowance), min(policy.limit_memory, grown))
         if not least or used_bytes <= least:
             self.samples_over_limit = 0
             return None

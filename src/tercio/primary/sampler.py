@@ -100,7 +100,7 @@ class Sampler:
         """
         if not policy.limit_memory and not policy.leak_window:
             return None
-        limit = policy.limit_memory or sys.maxsize
+        limit = policy.least_limit_memory or policy.limit_memory or sys.maxsize
         is_pressing = any(usage.resident > limit for usage in self.usage.values())
         if is_pressing or now >= self.headroom_due:
             self.headroom = cgroup.limits().memory_headroom

@@ -187,9 +187,23 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer and close, or close after the answer that is on its way: never two in one."""
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False  # the last that is known: what was refused has none
-            return
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                cycle.keep_alive = False  # the last that is known: what was refused has none
+                return
+            # The body of this very request is broken: nobody will bring the rest of it.
+            self.is_receiving = False
+            if self.pipeline:
+                self.pipeline.popleft()  # not begun yet; the answers before it end first
+                last = self.pipeline[0][0] if self.pipeline else self.answering
+                if last is not None:
+                    last.keep_alive = False
+                    self.cycle = last
+                    return
+            if cycle.response_started:
+                self.transport.close()  # the application gets its disconnect
+                return
         lines = [
             STATUS_LINE[status],
             *(b"%b: %b\r\n" % header for header in self.server_state.default_headers),
