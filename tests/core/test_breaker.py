@@ -85,3 +85,13 @@ def test_a_shared_memory_limit_follows_scaling() -> None:
     story = Story(2, Policy(memory_share=900, limit_memory=300))
     story.tell(inputs.ScaleAsked(8))
     assert story.supervisor.cluster.policy.limit_memory == 100
+
+
+def test_a_stop_that_leaves_somebody_says_so() -> None:
+    story = Story(1, Policy(stop_timeout=2.0))
+    story.tell(inputs.StopAsked())
+    story.until(story.now + 20.0)
+    (stopped,) = [event for event in story.events if isinstance(event, events.Stopped)]
+    assert stopped.exit_code == 1
+    assert stopped.left == (WorkerId(0, 1),)
+    assert "0.1" in stopped.text

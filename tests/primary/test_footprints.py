@@ -50,3 +50,19 @@ def test_one_that_cannot_be_measured_holds_no_other_and_has_its_last_size() -> N
         asyncio.run(weigh())
     finally:
         held.set()
+
+
+def test_a_measurement_that_fails_is_no_measurement_and_can_be_made_again() -> None:
+    answers = iter([True, False])
+
+    def read(pid: int) -> Footprint:
+        if next(answers):
+            raise ValueError("the kernel said something new")
+        return NEW
+
+    async def weigh() -> None:
+        scales = Scales(asyncio.get_running_loop(), read)
+        assert await scales.weigh([STUCK], patience=30) == {STUCK: None}
+        assert await scales.weigh([STUCK], patience=30) == {STUCK: NEW}
+
+    asyncio.run(weigh())

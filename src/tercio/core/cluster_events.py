@@ -85,9 +85,13 @@ class Stopped(Event):
     exit_code: int
     cut_requests: int = 0
     cut_websockets: int = 0
+    left: tuple[WorkerId, ...] = ()  # killed, and still held by the kernel
 
     @property
     def text(self) -> str:
+        if self.left:
+            names = ", ".join(map(str, self.left))
+            return f"stopped, but killed workers are still there: {names}; what they had is unknown"
         if not self.cut_requests and not self.cut_websockets:
             return "stopped; nothing was cut"
         return f"stopped; cut {self.cut_requests} requests and {self.cut_websockets} WebSockets"

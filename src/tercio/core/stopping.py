@@ -40,9 +40,12 @@ def advance(cluster: Cluster, now: float) -> None:
         _send_home(cluster, stopping, now)
     end = _end(cluster)
     if not cluster.workers() or (end is not None and now >= end):
-        code = stopping.exit_code if stopping.is_forced else 0
+        left = tuple(worker.id for worker in cluster.workers())
+        code = stopping.exit_code if stopping.is_forced else int(bool(left))
         if not cluster.has_exited:
-            cluster.publish(events.Stopped(code, cluster.cut_requests, cluster.cut_websockets))
+            cluster.publish(
+                events.Stopped(code, cluster.cut_requests, cluster.cut_websockets, left)
+            )
         cluster.exit(code)
 
 

@@ -33,25 +33,43 @@ class Scales:
 
     async def weigh(self, pids: Collection[int], patience: float = _PATIENCE) -> Footprints:
         """What each takes now; of one that cannot be measured in time, what was last known."""
+        # A number that is used again must not wait for an answer about its last owner.
+        self._awaited = {pid: asked for pid, asked in self._awaited.items() if pid in pids}
         self._known = {pid: known for pid, known in self._known.items() if pid in pids}
         fresh = deque(pid for pid in pids if pid not in self._awaited)
         self._awaited |= {pid: self._loop.create_future() for pid in fresh}
-        for _ in range(min(_THREADS, len(fresh))):
-            # Not the loop's own pool: the end of the primary would wait for its threads.
-            threading.Thread(
-                target=self._work, args=(fresh,), name="tercio-memory", daemon=True
-            ).start()
+        self._start_threads(fresh)
         if awaited := [self._awaited[pid] for pid in pids]:
             await asyncio.wait(awaited, timeout=patience)
         return {pid: self._known.get(pid) for pid in pids}
+
+    def _start_threads(self, pids: deque[int]) -> None:
+        for started in range(min(_THREADS, len(pids))):
+            # Not the loop's own pool: the end of the primary would wait for its threads.
+            thread = threading.Thread(
+                target=self._work, args=(pids,), name="tercio-memory", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads are to be had; those that run do it all
+                if started == 0:
+                    while pids:
+                        self._note(pids.popleft(), None)
+                return
 
     def _work(self, pids: deque[int]) -> None:
         """In a thread."""
         with suppress(IndexError, RuntimeError):  # all are taken, or the loop is closed
             while True:
                 pid = pids.popleft()
-                self._loop.call_soon_threadsafe(partial(self._note, pid, self._read(pid)))
+                try:
+                    footprint = self._read(pid)
+                except Exception:  # whatever it was, somebody waits for the answer
+                    footprint = None
+                self._loop.call_soon_threadsafe(partial(self._note, pid, footprint))
 
     def _note(self, pid: int, footprint: Footprint | None) -> None:
         self._known[pid] = footprint
-        self._awaited.pop(pid).set_result(None)
+        asked = self._awaited.pop(pid, None)
+        if asked is not None and not asked.done():
+            asked.set_result(None)
