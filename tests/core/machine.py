@@ -142,12 +142,12 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
         def a_leaver_is_gone(self, data: st.DataObject) -> None:
             process = self._pick(data, ("draining", "killed"))
             if process is not None:
-                self.world.die(process.who, "exited with 0", is_clean=True)
+                self.world.die(process.who, "exited with 0")
 
         @rule(data=st.data(), what=st.sampled_from(["Loaded", "Ready", "BootFailed", "Exited"]))
         def an_input_comes_late(self, data: st.DataObject, what: str) -> None:
             who = core.model.WorkerId(data.draw(st.integers(0, 5)), 9999)
-            more = {"BootFailed": ("import", "late"), "Exited": ("exited with 0", True)}
+            more = {"BootFailed": ("import", "late"), "Exited": ("exited with 0",)}
             self.world.tell(getattr(core.inputs, what)(who, *more.get(what, ())))
 
         @rule(times=st.integers(1, 4), is_short=st.booleans())
@@ -252,7 +252,7 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
         def _be_kind(self) -> None:
             for process in list(self.world.processes.values()):
                 if process.state in ("draining", "killed"):
-                    self.world.die(process.who, "exited with 0", is_clean=True)
+                    self.world.die(process.who, "exited with 0")
                 elif process.state == "booting":
                     self._load(process.who)
             for process in list(self.world.processes.values()):

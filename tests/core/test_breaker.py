@@ -36,7 +36,7 @@ class Story:
     def kill(self, *slots: int) -> None:
         for who in [who for who in self.alive if who.slot in slots]:
             self.alive.remove(who)
-            self.tell(inputs.Exited(who, "killed by SIGKILL", False))
+            self.tell(inputs.Exited(who, "killed by SIGKILL"))
 
     def until(self, end: float) -> None:
         while (deadline := self.supervisor.next_deadline()) is not None and deadline <= end:

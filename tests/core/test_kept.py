@@ -25,7 +25,7 @@ class Story:
                     self.tell(inputs.Loaded(worker))
                     self.tell(inputs.Ready(worker))
                 case Drain(worker):
-                    self.tell(inputs.Exited(worker, "exited with 0", True))
+                    self.tell(inputs.Exited(worker, "exited with 0"))
                 case Serve():
                     pass
 
@@ -54,7 +54,7 @@ def half_rolled() -> Story:
     story.tell(reload(1, has_room=False))  # slot 0 boots its successor
     story.boots = False
     story.later(1.0)  # it takes over; slot 1 starts its own, which stays booting
-    story.tell(inputs.Exited(story.worker(1, Phase.BOOTING), "exited with 70", False))
+    story.tell(inputs.Exited(story.worker(1, Phase.BOOTING), "exited with 70"))
     story.boots = True
     assert story.serving() == {0: 2, 1: 1}
     return story
@@ -66,7 +66,7 @@ def test_a_rejected_reload_brings_back_what_a_rolling_one_had_left() -> None:
     story.later(0.5)
     story.later(1.5)
     assert story.serving() == {0: 3, 1: 3}  # on trial
-    story.tell(inputs.Exited(story.worker(1, Phase.SERVING), "killed by SIGSEGV", False))
+    story.tell(inputs.Exited(story.worker(1, Phase.SERVING), "killed by SIGSEGV"))
     assert story.serving() == {0: 2, 1: 1}
 
 

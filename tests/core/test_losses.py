@@ -41,7 +41,7 @@ class Story:
 )
 def test_a_death_says_how_many_requests_it_cost(lost: int, said: str) -> None:
     story = Story()
-    story.tell(inputs.Exited(story.worker, "killed by SIGSEGV", False, in_flight=lost))
+    story.tell(inputs.Exited(story.worker, "killed by SIGSEGV", in_flight=lost))
     (died,) = story.of(events.WorkerDied)
     assert isinstance(died, events.WorkerDied)
     assert died.lost_requests == lost
@@ -54,7 +54,7 @@ def test_what_a_killed_leaver_had_counts_as_cut() -> None:
     story.tell(inputs.StopAsked())
     story.tell(inputs.Tick(), later=Policy().stop_timeout + Policy().kill_grace)
     assert story.of(events.WorkerKilled)
-    gone = inputs.Exited(story.worker, "killed by SIGKILL", False, in_flight=2, websockets=1)
+    gone = inputs.Exited(story.worker, "killed by SIGKILL", in_flight=2, websockets=1)
     story.tell(gone)
     assert story.of(events.RequestsCut) == [events.RequestsCut(story.worker, 2, 1)]
     assert story.of(events.Stopped) == [events.Stopped(0, 2, 1)]
@@ -65,7 +65,7 @@ def test_a_reported_cut_is_counted_once() -> None:
     story = Story()
     story.tell(inputs.StopAsked())
     story.tell(inputs.Cut(story.worker, 2, 1, ("/slow",)))
-    story.tell(inputs.Exited(story.worker, "exited with 0", True))
+    story.tell(inputs.Exited(story.worker, "exited with 0"))
     assert story.of(events.Stopped) == [events.Stopped(0, 2, 1)]
 
 
@@ -74,5 +74,5 @@ def test_the_report_of_a_stop_leaves_out_what_earlier_drains_cut() -> None:
     story.tell(inputs.Cut(WorkerId(5, 1), 3, 4))  # some reload, long ago
     story.tell(inputs.StopAsked())
     story.tell(inputs.Cut(story.worker, 1, 0))
-    story.tell(inputs.Exited(story.worker, "exited with 0", True))
+    story.tell(inputs.Exited(story.worker, "exited with 0"))
     assert story.of(events.Stopped) == [events.Stopped(0, 1, 0)]

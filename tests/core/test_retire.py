@@ -44,7 +44,7 @@ class Story:
 
     def gone(self, who: WorkerId) -> None:
         self.alive.remove(who)
-        self.tell(inputs.Exited(who, "exited with 0", True))
+        self.tell(inputs.Exited(who, "exited with 0"))
 
     def measure(
         self,

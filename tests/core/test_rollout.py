@@ -64,7 +64,7 @@ def test_nothing_is_started_between_the_fault_of_a_canary_and_its_end() -> None:
         Kill(canary, "was not loaded after 5 s (--start-timeout)")
     ]
     assert play.tell(inputs.Tick(), after=0.5) == []
-    assert play.tell(inputs.Exited(canary, "killed by SIGKILL", False)) == []
+    assert play.tell(inputs.Exited(canary, "killed by SIGKILL")) == []
     assert play.supervisor.cluster.rollout is None
 
 
@@ -95,7 +95,7 @@ def test_a_rolling_reload_has_one_process_more_than_workers() -> None:
     (canary,) = spawned(play.reload(replace(POLICY, surge=3), headroom=0))
     assert spawned(play.make_ready(canary)) == []  # it soaks
     assert spawned(play.tell(inputs.Tick(), after=POLICY.soak)) == []  # its predecessor drains
-    (second,) = spawned(play.tell(inputs.Exited(WorkerId(canary.slot, 1), "exited with 0", True)))
+    (second,) = spawned(play.tell(inputs.Exited(WorkerId(canary.slot, 1), "exited with 0")))
     assert second.slot != canary.slot
 
 

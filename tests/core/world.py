@@ -46,10 +46,10 @@ class World:
         if any(type(event).__name__ == "ReloadRejected" for event in self.events[told_before:]):
             self._check_rollback(parked_before)
 
-    def die(self, who: WorkerId, status: str, *, is_clean: bool = False) -> None:
+    def die(self, who: WorkerId, status: str) -> None:
         """End a process."""
         del self.processes[who]
-        self.tell(self.core.inputs.Exited(who, status, is_clean))
+        self.tell(self.core.inputs.Exited(who, status))
 
     def _serving(self) -> dict[int, WorkerId]:
         return {p.who.slot: p.who for p in self.processes.values() if p.state == "serving"}

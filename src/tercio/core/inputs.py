@@ -52,7 +52,6 @@ class Exited:
 
     worker: WorkerId
     status: str  # for people: "exited with 3", "killed by SIGKILL"
-    is_clean: bool  # exit status 0
     note: str = ""  # such as "the kernel's OOM killer ended it"
     in_flight: int = 0  # requests that it had begun, did not end, and did not report as cut
     websockets: int = 0  # the same of WebSockets

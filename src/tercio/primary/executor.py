@@ -293,7 +293,6 @@ class Executor:
             inputs.Exited(
                 worker.id,
                 str(status),
-                is_clean=status is not None and status.code == 0,
                 note=self._cause(worker, number),
                 in_flight=left.requests,
                 websockets=left.websockets,

@@ -12,8 +12,8 @@ _MEMORY_SHARE: Final = 0.9  # of a limited cgroup; the rest is the primary's and
 
 def policy_of(config: Config, cgroup: Cgroup, workers: int, max_workers: int) -> Policy:
     """The policy for ``workers`` workers. Fields of the same name are the same thing."""
-    same = {field.name for field in dataclasses.fields(Policy)}
-    values = {name: value for name, value in config_values(config).items() if name in same}
+    names = (field.name for field in dataclasses.fields(Policy))
+    values = {name: getattr(config, name) for name in names if hasattr(config, name)}
     values |= {
         "exit_on_crash_loop": config.on_crash_loop == "exit",
         "limit_memory": own_limit(config),
@@ -22,13 +22,8 @@ def policy_of(config: Config, cgroup: Cgroup, workers: int, max_workers: int) ->
         "limit_lifetime": config.limit_max_lifetime,
         "max_workers": max_workers,
     }
-    policy = Policy(**values)  # type: ignore[arg-type]
+    policy = Policy(**values)
     return policy.for_target(workers)
-
-
-def config_values(config: Config) -> dict[str, object]:
-    """The options as a dictionary."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
 def own_limit(config: Config) -> int:
