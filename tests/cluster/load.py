@@ -93,6 +93,7 @@ class Load:
         self._recent: Counter[str] = Counter()
         self._enough: int | None = None
         self._reached = threading.Event()
+        self._failed = threading.Event()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -126,6 +127,11 @@ class Load:
         assert recent.total() >= count, f"{recent} in {self._patience:g} s, {count} were wanted"
         return recent
 
+    def wait_for_a_failure(self) -> str:
+        """Wait until a request has failed; return why the first one did."""
+        assert self._failed.wait(self._patience + 5), f"none failed: {self.tally}"
+        return self.failures[0]
+
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -148,6 +154,7 @@ class Load:
             except (_Dropped, OSError, EOFError, ConnectionClosed, InvalidHandshake) as error:
                 kind = client.__name__.removeprefix("_")
                 self.tally.failures.append(f"{kind}: {_reason(error)}")
+                self._failed.set()
                 await asyncio.sleep(_PAUSE)
 
     def _count(self, kind: str, signature: bytes, request: "_Request") -> None:
