@@ -1,0 +1,10 @@
+"""What the tests of our server share."""
+
+import pytest
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request: pytest.FixtureRequest) -> str:
+    """Both event loops: they differ in when they call a protocol, and in how they write."""
+    name: str = request.param
+    return name
