@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tercio.errors import ConfigError
 from tercio.options import Group, Option, kinds, options_of, subjects
-from tercio.units import MIB
+from tercio.units import KIB, MIB
 
 APP = Group("Application", "What is served, and how it is imported.")
 ADDRESS = Group("Addresses", "Opened once and kept for the cluster's life.")
@@ -58,7 +58,7 @@ class Config:
         "auto", kinds.choice("auto", "on", "off"), "Run the ASGI lifespan; 'on' insists on it."
     )
     server: str = APP.option(
-        "uvicorn", kinds.choice("uvicorn"), "What speaks HTTP inside a worker."
+        "uvicorn", kinds.choice("tercio", "uvicorn"), "What speaks HTTP inside a worker."
     )
     loop: str = APP.option(
         "auto",
@@ -198,6 +198,42 @@ class Config:
         "Close a connection that was idle this long; keep it above your proxy's time.",
         aliases=("--keep-alive",),
     )
+    timeout_head: float = HTTP.option(
+        10.0, kinds.duration(low=0.1), "How long a client may take to send the head of a request."
+    )
+    timeout_write: float = HTTP.option(
+        30.0,
+        kinds.duration(zero="for ever"),
+        "How long an answer may wait for a client that reads nothing.",
+    )
+    limit_body_rate: int = HTTP.option(
+        240,
+        kinds.size(low=1, zero="any rate"),
+        "Bytes a second that a request's body must bring.",
+    )
+    limit_body_grace: float = HTTP.option(
+        10.0, kinds.duration(low=0.1), "How long a body may be slower than that."
+    )
+    limit_request_line: int = HTTP.option(
+        8 * KIB, kinds.size(low=64), "The longest request line to take."
+    )
+    limit_head: int = HTTP.option(
+        64 * KIB, kinds.size(low=256), "The largest head of a request to take."
+    )
+    limit_head_fields: int = HTTP.option(
+        100, kinds.whole(1, 10_000), "The most header fields to take."
+    )
+    linger: float = HTTP.option(
+        1.0,
+        kinds.duration(),
+        "After a final answer, how long to read and discard what the client still sends.",
+    )
+    linger_size: int = HTTP.option(16 * MIB, kinds.size(low=0), "How much of it to read.")
+    limit_connections: int = HTTP.option(
+        0,
+        kinds.whole(0, 10_000_000, zero="nine tenths of the open-file limit"),
+        "Connections a worker takes; more wait for another one, or for room.",
+    )
     limit_concurrency: int | None = HTTP.option(
         None,
         kinds.or_none(kinds.whole(1, 1_000_000)),
@@ -212,6 +248,14 @@ class Config:
         "Add this header to every response. Repeatable.",
     )
     ws_max_size: int = HTTP.option(MIB, kinds.size(low=1), "The largest WebSocket message to take.")
+    ws_max_queue: int = HTTP.option(
+        32,
+        kinds.whole(1, 100_000),
+        "WebSocket messages that may wait for the application before reading stops.",
+    )
+    ws_per_message_deflate: bool = HTTP.option(
+        True, kinds.switch(), "Offer compression to WebSocket clients."
+    )
     ws_ping_interval: float = HTTP.option(
         20.0, kinds.duration(zero="never"), "How often to ping a WebSocket."
     )

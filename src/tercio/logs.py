@@ -26,6 +26,8 @@ LEVELS: Mapping[str, int] = {
     "trace": TRACE,
 }
 
+ACCESS_LOGGERS = ("tercio.access", "uvicorn.access")
+
 EXIT_WAIT = 0.25  # seconds that the end of the process waits for a stuck reader, a stream
 
 _PREFIX_WIDTH = 9  # "CRITICAL:"
@@ -101,13 +103,30 @@ class AccessFormatter(LineFormatter):
                 pass
             case _:
                 return super()._message(record)  # not one of uvicorn's
-        request = escape(f"{method} {path} HTTP/{version}")
+        request = escape(f"{method} {path}")
+        return f"{escape(str(client))}{self.opening}{request}{self.closing(str(version), status)}"
+
+    # The parts that are the same for many lines, for who cannot afford a record for each.
+
+    @property
+    def beginning(self) -> str:
+        """What stands before the client."""
+        record = logging.makeLogRecord({"levelno": logging.INFO, "levelname": "INFO"})
+        return f"{self._prefix(record)} "
+
+    @property
+    def opening(self) -> str:
+        """What stands between the client and the method."""
+        return f' - "{_BOLD}' if self._use_colors else ' - "'
+
+    def closing(self, version: str, status: int) -> str:
+        """What stands behind the path."""
         outcome = f"{status} {_PHRASES.get(status, '')}"
-        if self._use_colors:
-            request = f"{_BOLD}{request}{_RESET}"
-            if colour := _STATUS_COLOURS.get(status // 100):
-                outcome = f"{colour}{outcome}{_RESET}"
-        return f'{escape(str(client))} - "{request}" {outcome}'
+        if not self._use_colors:
+            return f' HTTP/{escape(version)}" {outcome}'
+        if colour := _STATUS_COLOURS.get(status // 100):
+            outcome = f"{colour}{outcome}{_RESET}"
+        return f' HTTP/{escape(version)}{_RESET}" {outcome}'
 
 
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
@@ -211,11 +230,10 @@ def configure(
     if access_log:
         access_handler = LineHandler(access)
         access_handler.setFormatter(AccessFormatter(use_colors=_colours(use_colors, access)))
-        handlers["uvicorn.access"] = access_handler
-        _install("uvicorn.access", number, access_handler)
-    else:
-        # uvicorn asks hasHandlers() and then does not even build the record.
-        _install("uvicorn.access", number, None)
+        handlers |= dict.fromkeys(ACCESS_LOGGERS, access_handler)
+    for logger in ACCESS_LOGGERS:
+        # Without a handler: who asks hasHandlers() does not even build the record.
+        _install(logger, number, handlers.get(logger))
     # Used by logging for records that meet no handler at all. A handler on the root logger would
     # not do: basicConfig() in the application does nothing once there is one.
     last = LineHandler(errors, logging.WARNING)

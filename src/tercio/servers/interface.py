@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from uvicorn.middleware.asgi2 import ASGI2Middleware
 
-from tercio.servers.asgi import App
+from tercio.http.asgi import App
 from tercio.servers.wsgi import WsgiApp
 
 _Parameter = inspect.Parameter

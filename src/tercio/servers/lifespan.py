@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from tercio.errors import AppStartFailed
-from tercio.servers.asgi import App, Message, Scope
+from tercio.http.asgi import App, Message, Scope
 
 _log = logging.getLogger("tercio.lifespan")
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from tercio.servers.asgi import App, Message, Scope
+from tercio.http.asgi import App, Message, Scope
 
 _log = logging.getLogger("tercio.probe")
 

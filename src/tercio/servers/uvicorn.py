@@ -14,12 +14,13 @@ import uvicorn
 
 from tercio.config import Config
 from tercio.errors import ConfigError
+from tercio.http.asgi import App, Receive, Scope, Send
+from tercio.http.hooks import Hooks
 from tercio.servers import probe, tasks
 from tercio.servers.acceptor import Acceptor
-from tercio.servers.asgi import App, Receive, Scope, Send
 from tercio.servers.certificates import Certificates
 from tercio.servers.lifespan import Lifespan
-from tercio.servers.port import Cut, Hooks
+from tercio.servers.port import Cut
 from tercio.servers.uvicorn_drain import Drain
 from tercio.servers.uvicorn_http import HttpProtocol
 from tercio.servers.uvicorn_state import State

@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from tercio.servers.port import Hooks
+from tercio.http.hooks import Hooks
 
 
 class State(ServerState):

@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from tercio.servers.asgi import App, Receive, Scope, Send
+from tercio.http.asgi import App, Receive, Scope, Send
 from tercio.servers.uvicorn_state import State
 
 

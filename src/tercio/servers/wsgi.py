@@ -9,7 +9,7 @@ from typing import Any
 
 from a2wsgi.wsgi import WSGIMiddleware, WSGIResponder
 
-from tercio.servers.asgi import Receive, Scope, Send
+from tercio.http.asgi import Receive, Scope, Send
 
 
 class ClientGone(OSError):

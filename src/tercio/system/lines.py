@@ -71,7 +71,8 @@ class LineWriter:
         self._draining = False
         self._closed = False
         # Reentrant: a signal handler may log while its own thread is inside.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._fd, self._put, self._close, self._waits = _open(fd)
         _writers.add(self)
@@ -101,6 +102,19 @@ class LineWriter:
         with self._changed:
             for line in text.removesuffix("\n").split("\n"):
                 self._add(_encoded(line if escaped else escape(line)))
+            self.push()
+
+    def add(self, line: bytes) -> None:
+        """Take a line that `push` will write, or whatever writes or flushes before.
+
+        It ends with its only line end, is no longer than `LINE_BYTES`, and is harmless already.
+        """
+        with self._lock:
+            self._add(line)
+
+    def push(self) -> None:
+        """Write what was added; never waits and never raises."""
+        with self._lock:
             if not self._waits:
                 self._drain()
             if self._backlog:
@@ -275,7 +289,8 @@ class LineWriter:
 
     def _after_fork(self) -> None:
         # The lock may be held by a thread that is not here, and the parent writes the backlog.
-        self._changed = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread = None
         self._draining = False
         self._backlog.clear()

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStart, ExitCode
+from tercio.http.asgi import App
+from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
 from tercio.servers import tasks
-from tercio.servers.asgi import App
 from tercio.servers.interface import adapt
-from tercio.servers.port import Cut, Hooks, Server
+from tercio.servers.port import Cut, Server
 from tercio.servers.uvicorn import UvicornServer
 from tercio.worker import (
     descriptors,
