@@ -12,17 +12,27 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 _log = logging.getLogger("tercio.acceptor")
 
 _BATCH: Final = 4
 """Connections a wake-up: the listener is shared, and whoever takes all of them serves them all."""
 
-_RETRY: Final = 1.0
-"""Seconds without accepting after descriptors or memory ran out."""
-
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Gate(Protocol):
+    """What an acceptor asks, and tells."""
+
+    def has_room(self) -> bool:
+        """Whether one more connection may come in. After False the acceptors are paused."""
+
+    def ran_out(self, error: OSError) -> None:
+        """Descriptors or memory ran out: pause the acceptors."""
+
+    def arrived(self) -> None:
+        """A connection that was on its way has its protocol, or is gone."""
 
 
 class Acceptor:
@@ -33,15 +43,14 @@ class Acceptor:
         listener: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
-        settled: Callable[[], None],
+        gate: Gate,
     ) -> None:
         listener.setblocking(False)
         self.listener = listener
         self.tls = tls  # read anew for each connection: certificates change
         self._protocol = protocol
-        self._settled = settled  # called when no connection is on its way any more
+        self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._retry: asyncio.TimerHandle | None = None
         self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
 
     @property
@@ -56,9 +65,13 @@ class Acceptor:
     def pause(self) -> None:
         """Accept nothing more; what was accepted arrives."""
         self._loop.remove_reader(self.listener.fileno())
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+
+    def take(self, connection: socket.socket) -> None:
+        """Give a connected socket to a protocol of its own. The socket is ours from here on."""
+        connection.setblocking(False)
+        task = self._loop.create_task(self._connect(connection))
+        self._arrivals[task] = connection
+        task.add_done_callback(self._arrived)
 
     def drop_arrivals(self) -> None:
         """Give up what has not arrived."""
@@ -72,6 +85,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
+            if not self._gate.has_room():
+                return
             try:
                 connection, _ = self.listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -80,16 +95,13 @@ class Acceptor:
                 if error.errno not in _EXHAUSTED:
                     raise
                 # The listener stays readable: without a pause this would be a busy loop.
-                _log.error("accepting nothing for %g s: %s", _RETRY, error.strerror)
-                self.pause()
-                self._retry = self._loop.call_later(_RETRY, self.resume)
+                self._gate.ran_out(error)
                 return
-            connection.setblocking(False)
-            task = self._loop.create_task(self._connect(connection))
-            self._arrivals[task] = connection
-            task.add_done_callback(self._arrived)
+            self.take(connection)
 
     async def _connect(self, connection: socket.socket) -> None:
+        # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
+        # the connections of such a one.
         try:
             await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.tls)
         except (OSError, EOFError) as error:  # ssl.SSLError is an OSError; EOF from uvloop's TLS
@@ -100,5 +112,4 @@ class Acceptor:
         del self._arrivals[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection could not be set up", exc_info=error)
-        if not self._arrivals:
-            self._settled()
+        self._gate.arrived()

@@ -16,7 +16,7 @@ class Certificates:
     def __init__(
         self,
         files: Sequence[str],
-        make: Callable[[], ssl.SSLContext],
+        make: Callable[[], ssl.SSLContext | None],
         note: Callable[[str, str], None],
     ) -> None:
         self._files = [file for file in files if file]

@@ -6,7 +6,6 @@ closes connections whose next request is on its way.
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -14,11 +13,12 @@ import uvicorn
 
 from tercio.config import Config
 from tercio.errors import ConfigError
-from tercio.http.asgi import App, Receive, Scope, Send
+from tercio.http import tls
+from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.servers import probe, tasks
-from tercio.servers.acceptor import Acceptor
 from tercio.servers.certificates import Certificates
+from tercio.servers.entrance import Entrance
 from tercio.servers.lifespan import Lifespan
 from tercio.servers.port import Cut
 from tercio.servers.uvicorn_drain import Drain
@@ -33,7 +33,7 @@ class UvicornServer:
     def __init__(self, config: Config, note: Callable[[str, str], None]) -> None:
         self._config = config
         self._note = note
-        self._acceptors: list[Acceptor] = []
+        self._entrance: Entrance | None = None
         self._drain: Drain | None = None
         self._drained: asyncio.Task[Cut] | None = None
         self._certificates: Certificates | None = None
@@ -42,8 +42,9 @@ class UvicornServer:
     async def start(self, app: App, listeners: Sequence[socket.socket], hooks: Hooks) -> None:
         self._loop = asyncio.get_running_loop()
         settings = self._settings(app)
+        settings.load()
         try:
-            settings.load()
+            context = tls.context(self._config)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise ConfigError(f"TLS cannot be set up (see --ssl-certfile): {error}") from error
         self._app = cast("App", settings.loaded_app)
@@ -53,25 +54,31 @@ class UvicornServer:
         def protocol() -> HttpProtocol:
             return HttpProtocol(settings, self._state, self._lifespan.state, self._loop)
 
-        self._acceptors = [
-            Acceptor(listener, protocol, settings.ssl, self._settled) for listener in listeners
-        ]
-        if settings.ssl is not None:
+        self._entrance = Entrance(
+            listeners,
+            protocol,
+            context,
+            limit=self._config.limit_connections,
+            held=lambda: len(self._state.connections),
+            settled=self._settled,
+            note=self._note,
+        )
+        self._state.left = self._entrance.look
+        if context is not None:
             self._certificates = self._watched_files()
             self._look_at_certificates_later()
         await self._lifespan.start()
 
     async def serve(self) -> None:
-        if self._drain is None:
-            for acceptor in self._acceptors:
-                acceptor.resume()
+        if self._drain is None and self._entrance is not None:
+            self._entrance.resume()
 
     async def park(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.pause()
+        if self._entrance is not None:
+            self._entrance.pause()
 
     async def probe(self, path: str) -> int:
-        scheme = "https" if self._acceptors and self._acceptors[0].tls else "http"
+        scheme = "https" if self._entrance and self._entrance.tls else "http"
         return await probe.get(
             self._app,
             path,
@@ -84,7 +91,9 @@ class UvicornServer:
     async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
         await self.park()
         if self._drain is None or self._drained is None:
-            self._drain = Drain(self._state, self._arrivals, self._drop_arrivals)
+            entrance = self._entrance
+            assert entrance is not None
+            self._drain = Drain(self._state, lambda: entrance.arrivals, entrance.drop_arrivals)
             self._drain.demand(limit, quiet, close_code, close_at_once)
             task = self._loop.create_task(self._drain.run(), name="tercio-drain")
             self._drained = tasks.hide(task)
@@ -96,15 +105,17 @@ class UvicornServer:
     async def stop(self) -> None:
         if self._next_look is not None:
             self._next_look.cancel()
-        if not self._acceptors:
+        if self._entrance is None:
             return
         await self.drain(0.0, 0.0, 1001, True)
         self._state.close()
         await self._lifespan.stop()
 
     def owned_fds(self) -> list[int]:
-        fds = [fd for acceptor in self._acceptors for fd in acceptor.fds()]
-        for connection in list(self._state.connections) if self._acceptors else ():
+        if self._entrance is None:
+            return []
+        fds = self._entrance.fds()
+        for connection in list(self._state.connections):
             sock = connection.transport.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
                 fds.append(sock.fileno())
@@ -120,6 +131,8 @@ class UvicornServer:
             http=HttpProtocol,
             ws=WebSocketProtocol,
             ws_max_size=config.ws_max_size,
+            ws_max_queue=config.ws_max_queue,
+            ws_per_message_deflate=config.ws_per_message_deflate,
             ws_ping_interval=config.ws_ping_interval or None,
             ws_ping_timeout=config.ws_ping_timeout or None,
             lifespan="off",
@@ -136,27 +149,14 @@ class UvicornServer:
             limit_concurrency=config.limit_concurrency,
             backlog=config.backlog,
             timeout_keep_alive=cast("int", config.timeout_keep_alive),
-            ssl_keyfile=config.ssl_keyfile or None,
-            ssl_certfile=config.ssl_certfile or None,
-            ssl_keyfile_password=config.ssl_keyfile_password or None,
-            ssl_cert_reqs=config.ssl_cert_reqs,
-            ssl_ca_certs=config.ssl_ca_certs or None,
-            ssl_ciphers=config.ssl_ciphers or None,
             headers=[_name_and_value(line) for line in config.header],
         )
 
     def _watched_files(self) -> Certificates:
         config = self._config
 
-        def make() -> ssl.SSLContext:
-            settings = self._settings(_nothing)
-            settings.load()
-            if settings.ssl is None:
-                raise ValueError("no certificate is configured")
-            return settings.ssl
-
         files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
-        return Certificates(files, make, self._note)
+        return Certificates(files, lambda: tls.context(config), self._note)
 
     def _look_at_certificates_later(self) -> None:
         if interval := self._config.ssl_check_interval:
@@ -165,17 +165,10 @@ class UvicornServer:
 
     def _look_at_certificates(self) -> None:
         assert self._certificates is not None
+        assert self._entrance is not None
         if (context := self._certificates.renewed()) is not None:
-            for acceptor in self._acceptors:
-                acceptor.tls = context
+            self._entrance.tls = context
         self._look_at_certificates_later()
-
-    def _arrivals(self) -> int:
-        return sum(acceptor.arrivals for acceptor in self._acceptors)
-
-    def _drop_arrivals(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.drop_arrivals()
 
     def _settled(self) -> None:
         if self._drain is not None:
@@ -183,16 +176,12 @@ class UvicornServer:
 
     def _host(self) -> str:
         """What a probe names as its host: where the server can be reached."""
-        for acceptor in self._acceptors:
-            name = acceptor.listener.getsockname()
+        for listener in self._entrance.listeners if self._entrance else ():
+            name = listener.getsockname()
             if isinstance(name, tuple):
                 host = f"[{name[0]}]" if ":" in name[0] else name[0]
                 return f"{host}:{name[1]}"
         return "localhost"
-
-
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    pass
 
 
 def _name_and_value(line: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ class State(ServerState):
         self.quiet = 0.0  # seconds a kept-alive connection must be idle to be closed in a drain
         self.goodbye: tuple[int, str] | None = None  # close code and reason, once WebSockets end
         self.emptied: Callable[[], None] = _nothing  # the last connection is gone
+        self.left: Callable[[], None] = _nothing  # a connection is gone
         self._headers = headers
         self._date_header = date_header
         self._loop = asyncio.get_running_loop()
@@ -46,6 +47,7 @@ class State(ServerState):
     def connection_left(self) -> None:
         """A connection is gone, after it was taken from ``connections``."""
         self.hooks.connection_lost()
+        self.left()
         if not self.connections:
             self.emptied()
 
