@@ -111,6 +111,45 @@ def test_a_stuck_reader_costs_lines_but_no_time(
     assert read_until(reading, lambda found: bool(found)) == ["line 3000 back"]
 
 
+def test_lines_that_are_added_wait_for_a_push_or_for_another_line(stack: ExitStack) -> None:
+    reading, writing = pipe(stack)
+    writer = open_writer(stack, writing)
+
+    writer.add(b"line 0\n")
+    writer.add(b"line 1\n")
+    assert writer.pending == 2
+    writer.write("line 2")
+    assert read_until(reading, lambda found: len(found) == 3) == ["line 0", "line 1", "line 2"]
+    writer.add(b"line 3\n")
+    writer.push()
+    assert read_until(reading, lambda found: len(found) == 1) == ["line 3"]
+    writer.add(b"line 4\n")
+    assert writer.flush()
+    assert read_until(reading, lambda found: len(found) == 1) == ["line 4"]
+    assert (writer.pending, writer.dropped) == (0, 0)
+
+
+def test_added_lines_do_not_grow_without_a_bound(stack: ExitStack) -> None:
+    reading, writing = pipe(stack)
+    writer = open_writer(stack, writing, limit=50)
+
+    for number in range(100):
+        writer.add(b"line %d\n" % number)
+    assert writer.pending <= 50
+    writer.push()
+    assert numbered(read_until(reading, lambda found: len(found) == 100)) == [*range(100)]
+    assert writer.dropped == 0
+
+
+def test_added_lines_reach_a_descriptor_that_needs_a_thread(stack: ExitStack) -> None:
+    reading, writing = socket_pair(stack)
+    writer = waiting_writer(stack, writing, limit=50)
+
+    writer.add(b"line 0\n")
+    writer.push()
+    assert read_until(reading, lambda found: bool(found)) == ["line 0"]
+
+
 def test_a_thread_waits_where_the_descriptor_cannot_be_opened_again(stack: ExitStack) -> None:
     reading, writing = socket_pair(stack)
     writer = waiting_writer(stack, writing, limit=50)
