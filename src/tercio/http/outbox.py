@@ -1,0 +1,71 @@
+"""Whether the transport of a WebSocket takes more, who waits for it, and since when in vain.
+
+free --pause--> full --resume | nobody is there any more--> free
+"""
+
+import asyncio
+
+from tercio.http.service import Service
+from tercio.http.stalls import Stall
+
+
+class Outbox:
+    """What goes out is written to the transport itself; this is about what must wait."""
+
+    __slots__ = ("_freed", "_pong", "_service", "_stall", "_transport", "is_full")
+
+    def __init__(self, service: Service, transport: asyncio.Transport) -> None:
+        self.is_full = False
+        self._service = service
+        self._transport = transport
+        self._freed: asyncio.Future[None] | None = None  # made while it is full
+        self._pong: bytes | None = None  # to be sent when it isn't any more
+        self._stall: Stall | None = None
+
+    def pause(self) -> None:
+        self.is_full = True
+        self._freed = self._service.loop.create_future()
+        self._judge_from_now()
+
+    def resume(self) -> None:
+        self.free()
+        self._stall = None
+        if self._pong is not None:
+            self._transport.write(self._pong)
+            self._pong = None
+
+    def free(self) -> None:
+        """Let everybody go on who waits."""
+        self.is_full = False
+        if self._freed is not None:
+            self._freed.set_result(None)
+            self._freed = None
+
+    async def until_free(self) -> None:
+        while self._freed is not None:
+            # Shielded: several tasks may wait, and none may end it for the others.
+            await asyncio.shield(self._freed)
+
+    def answer_pings(self, pongs: list[bytes]) -> None:
+        """One write for all that came together."""
+        if self.is_full:
+            # The client pings and reads nothing: RFC 6455 lets us answer the last ping only.
+            self._pong = pongs[-1]
+        else:
+            self._transport.write(b"".join(pongs))
+
+    def end(self) -> None:
+        """Nothing more is written but what waits, and a client that never reads it can't stay."""
+        self._pong = None
+        if self._stall is None and self._transport.get_write_buffer_size():
+            self._judge_from_now()
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether bytes wait and the client reads nothing, for too long."""
+        if self._stall is None:
+            return False
+        left = self._transport.get_write_buffer_size()
+        return self._stall.is_over(now, left, self._service.limits.write_timeout)
+
+    def _judge_from_now(self) -> None:
+        self._stall = Stall(self._service.now, self._transport.get_write_buffer_size())

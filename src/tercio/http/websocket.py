@@ -1,0 +1,347 @@
+"""One WebSocket, from the request to upgrade on.
+
+    OPENING --accepted--> OPEN --close frame sent--> CLOSING --close frame came--> ENDED
+       |                   |                            |
+       |                   +--close frame came----------+--10 s--> ENDED
+       |                   +--violation, no pong, connection lost-> ENDED
+       +--refused--> ENDED
+
+What waits is bounded both ways. `send` waits while the transport is full. While the inbox is full,
+what came stays uncut, and nothing more is read.
+"""
+
+import asyncio
+from enum import Enum
+from typing import Final
+
+from tercio.http import frames
+from tercio.http.asgi import Message, Scope
+from tercio.http.deflate import WORTH_IT, Deflate
+from tercio.http.errors import ClientDisconnected
+from tercio.http.frames import FrameReader, Violation
+from tercio.http.handshake import Refusal, examine
+from tercio.http.inbox import Inbox
+from tercio.http.linger import Lingering
+from tercio.http.opening import Opening, Outcome
+from tercio.http.outbox import Outbox
+from tercio.http.pings import Overdue, Pings
+from tercio.http.response import plain
+from tercio.http.service import Service
+
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds for the client to answer a close frame."""
+
+_CONNECT: Final = "websocket.connect"
+_RECEIVE: Final = "websocket.receive"
+
+
+class Phase(Enum):
+    """See above."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSING = "closing"
+    ENDED = "ended"
+
+
+# A name of the module is found faster than a member of an enum, and a message needs it twice.
+_OPEN: Final = Phase.OPEN
+
+
+class WebSocket(asyncio.Protocol):
+    """A `service.Peer`. Its connection gave it the transport, and is no peer any more."""
+
+    is_websocket = True
+
+    def __init__(self, service: Service, transport: asyncio.Transport, scope: Scope) -> None:
+        limits = service.limits
+        self.transport = transport
+        self.task: asyncio.Task[None] | None = None
+        """The run of the application. The loop has only a weak reference."""
+        self._service = service
+        self._scope = scope
+        self._phase = Phase.OPENING
+        self._opening: Opening | None = None
+        self._deflate: Deflate | None = None
+        self._frames = FrameReader(limits.websocket_size)
+        self._inbox = Inbox(service.loop, limits.websocket_queue, self._read_on)
+        self._outbox = Outbox(service, transport)
+        self._pings = Pings(limits.ping_interval, limits.ping_timeout)
+        self._is_heard = False  # since the last look of the sweep
+        self._is_reading_paused = False
+        self._is_closed_by_app = False
+        self._is_lost = False
+        self._closes_by = 0.0
+
+    def begin(self, rest: bytes) -> None:
+        """Examine the request, and call the application. ``rest`` came after the head."""
+        service = self._service
+        service.joined(self)
+        service.hooks.websocket_opened()
+        answer = examine(self._scope, deflate=service.limits.websocket_deflate)
+        if isinstance(answer, Refusal):
+            head_lines = service.head_lines + answer.lines
+            self.transport.write(plain(head_lines, answer.status, answer.text.encode()))
+            self._end()
+            return
+        self._opening = Opening(self._scope, answer)
+        self._scope["subprotocols"] = answer.subprotocols
+        self._scope.pop("method", None)  # of HTTP's scope, as are all extensions but that of TLS
+        tls = {
+            name: each for name, each in self._scope.get("extensions", {}).items() if name == "tls"
+        }
+        self._scope["extensions"] = {"websocket.http.response": {}} | tls
+        self._inbox.put({"type": _CONNECT}, 0)
+        self.task = service.loop.create_task(self._run())
+        if rest:
+            self.data_received(rest)
+
+    # service.Peer
+
+    def unfinished(self) -> str | None:
+        return str(self._scope["path"])
+
+    def begin_drain(self) -> None:
+        """Say goodbye if it is time to. Who is not accepted yet hears it right after."""
+        if self._service.goodbye is not None and self._phase is _OPEN:
+            self._begin_close(*self._service.goodbye)
+
+    def sweep(self, now: float) -> None:
+        if self._outbox.is_stuck(now):
+            self.transport.abort()
+        elif self._phase is _OPEN:
+            is_heard = self._is_heard or self._is_reading_paused
+            self._is_heard = False
+            try:
+                ping = self._pings.look(now, is_heard)
+            except Overdue:
+                self._fail(frames.INTERNAL_ERROR, "keepalive ping timeout")
+                return
+            if ping is not None:
+                self.transport.write(frames.frame(frames.FIN | frames.PING, ping))
+        elif self._phase is Phase.CLOSING and now >= self._closes_by:
+            self._end()
+
+    # What the transport calls
+
+    def data_received(self, data: bytes) -> None:
+        self._is_heard = True
+        self._frames.feed(data)
+        if self._phase is _OPEN or self._phase is Phase.CLOSING:
+            if not self._is_reading_paused:
+                self._cut()
+        elif self._phase is Phase.OPENING:
+            # Nobody may speak before the handshake is over. What comes all the same has to wait.
+            self._pause_reading()
+        else:
+            self._frames.drop()
+
+    def eof_received(self) -> None:
+        self._end()  # who sends no more is gone, with or without a close frame before
+
+    def pause_writing(self) -> None:
+        self._outbox.pause()
+
+    def resume_writing(self) -> None:
+        self._outbox.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose()
+        self._service.hooks.connection_lost()
+        self._service.left(self)
+
+    # What comes
+
+    def _cut(self) -> None:
+        """Take messages and control frames out of what came, as long as there is room."""
+        read = self._frames.read
+        put = self._inbox.put
+        pongs: list[bytes] = []
+        message: Message
+        closing: tuple[int, str] | None = None
+        violation: Violation | None = None
+        try:
+            while (part := read()) is not None:
+                opcode, content = part
+                if opcode == frames.TEXT:
+                    message = {"type": _RECEIVE, "text": frames.text(content)}
+                elif opcode == frames.BINARY:
+                    message = {"type": _RECEIVE, "bytes": content}
+                elif opcode == frames.PING:
+                    pongs.append(frames.frame(frames.FIN | frames.PONG, content))
+                    continue
+                elif opcode == frames.PONG:
+                    self._pings.pong(content)
+                    continue
+                else:
+                    closing = frames.read_close(content)
+                    break
+                # After our close frame, what the client said meanwhile is void.
+                if self._phase is _OPEN and put(message, len(content)):
+                    self._pause_reading()
+                    break
+        except Violation as error:
+            violation = error
+        if pongs and self._phase is _OPEN:
+            self._outbox.answer_pings(pongs)
+        if violation is not None:
+            self._fail(violation.code, violation.reason)
+        elif closing is not None:
+            self._closed(*closing)
+
+    def _closed(self, code: int, reason: str) -> None:
+        """The client's close frame came."""
+        if self._phase is _OPEN:
+            self.transport.write(frames.close_frame(code, reason))
+            self._inbox.end(code, reason)
+        if self._frames.left:
+            self._linger()
+        else:
+            self._end()
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = True
+            self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """There is room: first for what has come already."""
+        if not self._is_reading_paused or self._phase is Phase.OPENING:
+            return
+        self._is_reading_paused = False
+        self._cut()
+        if not self._is_reading_paused and not self._is_lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # How it ends
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        """Send a close frame, and wait for the client's."""
+        self.transport.write(frames.close_frame(code, reason))
+        self._phase = Phase.CLOSING
+        self._closes_by = self._service.now + CLOSE_TIMEOUT
+        self._inbox.end(code, reason)
+        # The client's answer is to be read, whatever waits before it.
+        self._read_on()
+
+    def _fail(self, code: int, reason: str) -> None:
+        """End it for a fault of the client's."""
+        if self._phase is _OPEN:
+            self.transport.write(frames.close_frame(code, reason))
+            self._inbox.end(code, reason)
+        self._linger()
+
+    def _end(self) -> None:
+        """Close when what was written is sent."""
+        self._phase = Phase.ENDED
+        self._frames.drop()
+        self._inbox.end(frames.ABNORMAL, "")
+        self._outbox.end()
+        self.transport.close()
+
+    def _linger(self) -> None:
+        """As `_end`, for a client that may still be sending: it shall learn why."""
+        self._lose()
+        self._service.left(self)
+        Lingering(self._service, self.transport)
+
+    def _lose(self) -> None:
+        """Nobody is there any more to talk to."""
+        self._phase = Phase.ENDED
+        self._is_lost = True
+        self._frames.drop()
+        self._inbox.end(frames.ABNORMAL, "")
+        self._outbox.free()  # nobody calls resume_writing any more
+        self._service.hooks.websocket_closed()
+        if self.task is not None:
+            self._service.outlives(self.task)
+
+    # The application
+
+    async def _run(self) -> None:
+        service = self._service
+        code = frames.INTERNAL_ERROR
+        try:
+            result: object = await service.app(self._scope, self._inbox.get, self._send)  # type: ignore[func-returns-value]
+            if result is not None:
+                service.log.error("ASGI callable should return None, but returned '%s'.", result)
+            elif self._phase is Phase.OPENING:
+                service.log.error("ASGI callable returned without completing handshake.")
+            code = frames.NORMAL
+        except ClientDisconnected:
+            pass  # ours: there is nobody to tell, and nothing went wrong
+        except BaseException as error:
+            is_cut = isinstance(error, asyncio.CancelledError) and service.is_cutting
+            if not is_cut:  # a drain says what it cuts
+                service.hooks.app_failed()
+                service.log.error("Exception in ASGI application\n", exc_info=error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self.task = None
+            self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        """The application is through: end what it left."""
+        if self._phase is _OPEN:
+            self._begin_close(code, "")
+        elif self._phase is Phase.OPENING:
+            assert self._opening is not None
+            self.transport.write(self._opening.give_up(self._service.head_lines))
+            self._end()
+
+    async def _send(self, message: Message) -> None:
+        """ASGI's ``send``."""
+        if self._outbox.is_full:
+            await self._outbox.until_free()
+        if self._phase is not _OPEN:
+            self._say(message)
+        elif message["type"] == "websocket.send":
+            content = message.get("bytes")
+            if content is not None:
+                first = frames.FIN | frames.BINARY
+            elif (text := message.get("text")) is not None:
+                content = text.encode()
+                first = frames.FIN | frames.TEXT
+            else:
+                return  # as in uvicorn: nothing was given, nothing is sent
+            if self._deflate is not None and len(content) >= WORTH_IT:
+                content = self._deflate.deflate(content)
+                first |= frames.COMPRESSED
+            self.transport.write(frames.frame(first, content))
+        elif message["type"] == "websocket.close":
+            code = message.get("code") or frames.NORMAL
+            self._begin_close(code, message.get("reason") or "")
+            self._is_closed_by_app = True
+        else:
+            raise RuntimeError(
+                "Expected ASGI message 'websocket.send' or 'websocket.close', "
+                f"but got {message['type']!r}."
+            )
+
+    def _say(self, message: Message) -> None:
+        """A message before the WebSocket is open, or after."""
+        if self._is_lost:
+            raise ClientDisconnected
+        if self._phase is not Phase.OPENING:
+            if self._is_closed_by_app:
+                raise RuntimeError(
+                    f"Unexpected ASGI message {message['type']!r}, after sending 'websocket.close'."
+                )
+            # The client ended it, or a drain did: an application has to expect that at any time.
+            raise ClientDisconnected
+        opening = self._opening
+        assert opening is not None
+        data = opening.say(message, self._service.head_lines)
+        if data:
+            self.transport.write(data)
+        if opening.outcome is Outcome.REFUSED:
+            self._is_closed_by_app = True
+            self._end()
+        elif opening.outcome is Outcome.ACCEPTED:
+            self._phase = Phase.OPEN
+            self._opening = None
+            self._deflate = opening.handshake.deflate
+            self._frames.agree(self._deflate)
+            self.begin_drain()
+            self._read_on()
