@@ -8,11 +8,12 @@ is not its own, and a TLS handshake in progress is invisible to whoever drains.
 
 import asyncio
 import errno
+import inspect
 import logging
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, cast
 
 _log = logging.getLogger("tercio.acceptor")
 
@@ -75,8 +76,13 @@ class Acceptor:
 
     def drop_arrivals(self) -> None:
         """Give up what has not arrived."""
-        for task in self._arrivals:
+        for task, connection in self._arrivals.items():
             task.cancel()
+            if (
+                inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro()))
+                == inspect.CORO_CREATED
+            ):
+                connection.close()  # the task never begins, so nobody else will
 
     def fds(self) -> list[int]:
         """The listener and the sockets of arrivals."""

@@ -109,7 +109,7 @@ class Entrance:
             return True
         self._wait()
         self._say(
-            f"accepting nothing until a connection leaves: there are {self._held()} "
+            f"accepting nothing until a connection leaves: there are {self._count()} "
             "(see --limit-connections)"
         )
         return False
@@ -127,7 +127,10 @@ class Entrance:
             self._settled()
 
     def _has_room(self) -> bool:
-        return self._held() + self.arrivals < self._limit
+        return self._count() < self._limit
+
+    def _count(self) -> int:
+        return self._held() + self.arrivals
 
     def _accept(self) -> None:
         self._cancel_retry()
