@@ -113,7 +113,7 @@ async def serving(app: App, *, unix: str = "", **options: Any) -> AsyncIterator[
     for _ in range(3):
         await asyncio.sleep(0)
     assert running.complaints == []
-    assert asyncio.all_tasks() - before == set()
+    assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
     assert (running.counts.connections, running.counts.websockets) == (0, 0)
 
 
@@ -173,11 +173,16 @@ class Served:
         error: BaseException | None,
         frames: TracebackType | None,
     ) -> None:
-        self.event_loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(LIMIT)
-        assert not self._thread.is_alive(), "the server did not stop"
+        self.stop()
         if self._failure is not None and error is None:
             raise self._failure
+
+    def stop(self) -> None:
+        """Stop the server before the end of the context."""
+        if self._thread.is_alive():
+            self.event_loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(LIMIT)
+        assert not self._thread.is_alive(), "the server did not stop"
 
     def _run(self) -> None:
         try:

@@ -12,6 +12,9 @@ from tests.http.harness import LIMIT
 _TURNS = 3
 """Turns of the loop after a piece: one for the poll, one for the protocol, one for uvloop."""
 
+_LONG = 30
+"""Turns in which an application that waits for nothing else has answered all it can."""
+
 
 class Wire:
     """One connection. Nothing but the loop runs between two pieces, so the cuts are exact."""
@@ -56,7 +59,8 @@ class Wire:
 
     def finish(self) -> None:
         """Nothing more is sent."""
-        self.sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the other side has reset the connection
+            self.sock.shutdown(socket.SHUT_WR)
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,12 +81,18 @@ class Wire:
         self.sock.close()
 
 
-async def exchange(address: Any, pieces: Iterable[bytes]) -> bytes:
-    """Send all pieces on a connection of their own; what came back until its end."""
+async def exchange(address: Any, pieces: Iterable[bytes], *, finish: bool = False) -> bytes:
+    """Send all pieces on a connection of their own; what came back until its end.
+
+    With ``finish`` the client ends its side once all that can be answered has been.
+    """
     async with Wire(address) as wire:
         reading = asyncio.ensure_future(wire.rest())
         try:
             await wire.send(pieces)
+            if finish:
+                await wire.turns(_LONG)
+                wire.finish()
             return await reading
         finally:
             reading.cancel()

@@ -4,7 +4,7 @@ import pytest
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Field
-from tercio.servers.uvicorn_drain import FAREWELL, LAST_WORDS
+from tercio.servers.drain import FAREWELL, LAST_WORDS
 from tercio.worker.endings import NO_PATIENCE
 from tests.worker.rig import Rig
 

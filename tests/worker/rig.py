@@ -21,6 +21,8 @@ from tercio.version import __version__
 
 ROOT = str(Path(__file__).parents[2])
 APPS = "tests.worker."
+# Not the default: to play all tests of workers with another server.
+_SERVER = {"server": os.environ["RIG_SERVER"]} if "RIG_SERVER" in os.environ else {}
 LIMIT = 15.0  # seconds for anything that is waited for
 
 
@@ -55,7 +57,7 @@ class Rig:
             "generation": 2,
             "name": "rig",
             "app": APPS + app,
-            "options": Config().to_json() | {"app_dir": ROOT} | dict(options or {}),
+            "options": Config().to_json() | _SERVER | {"app_dir": ROOT} | dict(options or {}),
             "listeners": [{"fd": self.listener.fileno(), "bind": "127.0.0.1:0"}],
             "channel": theirs.fileno(),
             "lifeline": lifeline_end,

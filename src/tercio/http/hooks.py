@@ -16,3 +16,19 @@ class Hooks(Protocol):
     def websocket_closed(self) -> None: ...
     def app_failed(self) -> None:
         """An exception left the application."""
+
+
+class Watch(Protocol):
+    """For whoever moves or judges connections: told each time one changes hands.
+
+    Nobody is told as long as there is no watch, which makes it free.
+    """
+
+    def connection_busy(self, connection: object) -> None:
+        """The first byte of a request came over an idle connection."""
+
+    def connection_idle(self, connection: object) -> None:
+        """Everything that was asked is answered."""
+
+    def connection_upgraded(self, connection: object) -> None:
+        """It is a WebSocket from now on, and will not be idle again."""

@@ -2,18 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tercio.http.access import AccessLog
 from tercio.http.asgi import App
-from tercio.http.hooks import Hooks
+from tercio.http.hooks import Hooks, Watch
 from tercio.http.limits import Limits
 from tercio.http.proxies import Proxies
 
+if TYPE_CHECKING:
+    from tercio.http.request import Request
+    from tercio.http.response import Response
+
 _DATE_LASTS: Final = 1.0  # seconds
+_LATE: Final = 0.5  # seconds that a busy loop may run a sweep late
 _DRAIN_PERIOD: Final = 0.05  # seconds between two sweeps in a drain, which is no idle process
 
 
@@ -23,7 +28,11 @@ class Peer(Protocol):
     transport: asyncio.Transport
 
     def sweep(self, now: float) -> None:
-        """Do what is due at ``now``, in the seconds of `time.monotonic`."""
+        """Do what is due at ``now``, in the seconds of `time.monotonic`.
+
+        It is the time of the sweep before: what was stamped with `Service.now`, which only a sweep
+        sets, is never judged too early, and up to two periods late.
+        """
 
     def begin_drain(self) -> None:
         """The service drains, or its terms changed: take nothing new, and leave when quiet."""
@@ -45,7 +54,7 @@ class Service:
         hooks: Hooks,
         limits: Limits,
         *,
-        state: MutableMapping[str, Any],
+        state: dict[str, Any],
         headers: Iterable[tuple[bytes, bytes]],
         date_header: bool,
         root_path: str,
@@ -61,10 +70,17 @@ class Service:
         self.access = access
         self.loop = asyncio.get_running_loop()
         self.log = logging.getLogger("tercio.http")
+        self.watch: Watch | None = None
+        self.now = monotonic()
+        """The time of the last sweep. Good for time-outs, and free."""
         self.connections: set[Peer] = set()
+        self.running: set[Request] = set()
+        """Requests whose application has not returned; they hold their tasks, as the loop doesn't."""
         self.lost: set[asyncio.Task[None]] = set()
-        """Tasks that outlive their connections."""
+        """Tasks of WebSockets that outlive their connections."""
         self.is_draining = False
+        self.is_cutting = False
+        """A drain is at its limit, and cancels what is left."""
         self.quiet = 0.0
         """Seconds a kept-alive connection must be idle to be closed in a drain."""
         self.goodbye: tuple[int, str] | None = None
@@ -73,40 +89,79 @@ class Service:
         """Called when a connection or a task is gone."""
         self._fixed = b"".join(b"%b: %b\r\n" % header for header in headers)
         self._date_header = date_header
-        self._head_lines = b""
+        self.fixed_lines = b""
+        """`head_lines` without a look at whether they are stale: empty then."""
         self._dated: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._period = limits.sweep_period
+        self._held: list[Response] = []  # heads that wait for their bodies
 
     @property
     def head_lines(self) -> bytes:
         """The lines that every response has: date, server and what the options add."""
-        return self._head_lines or self._refresh()
+        return self.fixed_lines or self.refresh()
 
-    def _refresh(self) -> bytes:
-        # Only the first response in a second pays, and an idle worker has no timer.
+    def refresh(self) -> bytes:
+        """Make them anew: only the first response in a second pays, and nobody while idle."""
         if not self._date_header:
-            self._head_lines = self._fixed
+            self.fixed_lines = self._fixed
             return self._fixed
-        self._head_lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._fixed)
+        self.fixed_lines = b"date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._fixed)
         self._dated = self.loop.call_later(_DATE_LASTS, self._grow_stale)
-        return self._head_lines
+        return self.fixed_lines
 
     def _grow_stale(self) -> None:
-        self._head_lines = b""
+        self.fixed_lines = b""
+
+    @property
+    def peers(self) -> set[Peer]:
+        """The connections, as a drain calls them."""
+        return self.connections
+
+    @property
+    def tasks(self) -> set["asyncio.Task[None]"]:
+        """Everything of the application that runs, but for WebSockets that are connected."""
+        running = (request.task for request in self.running)
+        return {task for task in (*running, *self.lost) if task is not None and not task.done()}
+
+    def lonely(self) -> list[str | None]:
+        """Paths of what runs without a connection, and is worth waiting for."""
+        paths = [
+            str(request.scope["path"]) for request in self.running if request.is_lonely_and_useful
+        ]
+        return [*paths, *[None for task in self.lost if not task.done()]]
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the limit of connections and requests is reached, counted as uvicorn does."""
+        limit = self.limits.concurrency
+        return limit is not None and (len(self.connections) >= limit or len(self.running) >= limit)
+
+    def hold(self, response: "Response") -> None:
+        """A head was made: it is written with its body, or after this turn of the loop alone."""
+        if not self._held:
+            self.loop.call_soon(self._flush_heads)
+        self._held.append(response)
+
+    def _flush_heads(self) -> None:
+        held, self._held = self._held, []
+        for response in held:
+            response.flush_head()
 
     def joined(self, peer: Peer) -> None:
         """A connection was made, or took over from another protocol of its transport."""
         self.connections.add(peer)
         if self._sweeper is None:
+            self.now = monotonic()
             self._sweeper = self.loop.call_later(self._period, self._sweep)
 
     def left(self, peer: Peer) -> None:
         """A connection is lost, or another protocol took over."""
         self.connections.discard(peer)
+        self.settled()
 
     def outlives(self, task: asyncio.Task[None]) -> None:
-        """A request goes on without its connection: keep its task, which the loop does not."""
+        """An application goes on without its connection: keep the task, which the loop doesn't."""
         self.lost.add(task)
         task.add_done_callback(self._ended)
 
@@ -138,9 +193,12 @@ class Service:
         idle connections takes about a millisecond, once a period, and nothing without any.
         """
         self._sweeper = None
-        now = monotonic()
-        for peer in list(self.connections):
-            peer.sweep(now)
+        before, self.now = self.now, monotonic()
+        # After a blocked loop or a suspended machine nobody is judged: what they sent or read
+        # meanwhile has not been seen.
+        if self.now - before < 2 * self._period + _LATE:
+            for peer in list(self.connections):
+                peer.sweep(before)
         if self.connections:
             self._sweeper = self.loop.call_later(self._period, self._sweep)
 

@@ -4,25 +4,53 @@ A context in use is never touched: loading a certificate whose key does not fit 
 with half of a pair. Who serves takes the new context for its next connections.
 """
 
+import asyncio
 import os
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from tercio.config import Config
+from tercio.http import tls
+
+
+_SHORTEST: Final = 0.25
+"""Seconds between two looks: an idle worker sleeps."""
+
+
+class Holder(Protocol):
+    """Who uses the context for connections to come."""
+
+    tls: ssl.SSLContext | None
 
 
 class Certificates:
-    """The files of one configuration."""
+    """The files of one configuration. ``note`` takes a level and a line."""
 
-    def __init__(
-        self,
-        files: Sequence[str],
-        make: Callable[[], ssl.SSLContext | None],
-        note: Callable[[str, str], None],
-    ) -> None:
+    def __init__(self, config: Config, note: Callable[[str, str], None]) -> None:
+        files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
         self._files = [file for file in files if file]
-        self._make = make
+        self._config = config
         self._note = note
         self._seen = self._state()
+        self._next: asyncio.TimerHandle | None = None
+
+    def watch(self, holder: Holder) -> None:
+        """Look from time to time, and give ``holder`` a new context when there is one."""
+        if interval := self._config.ssl_check_interval:
+            loop = asyncio.get_running_loop()
+            self._next = loop.call_later(max(interval, _SHORTEST), self._look, holder)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
+    def _look(self, holder: Holder) -> None:
+        if (context := self.renewed()) is not None:
+            holder.tls = context
+        self.watch(holder)
 
     def renewed(self) -> ssl.SSLContext | None:
         """A context of the files if they changed since the last look and can be used."""
@@ -31,7 +59,7 @@ class Certificates:
             return None
         self._seen = state
         try:
-            context = self._make()
+            context = tls.context(self._config)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             self._note(
                 "error", f"{self._files[0]} changed and cannot be used; the old one stays: {error}"

@@ -51,6 +51,8 @@ class HttpProtocol(HttpToolsProtocol):
     What is called for each request names its base: ``super()`` costs 60 ns a call in Python 3.11.
     """
 
+    is_websocket = False
+
     def __init__(
         self,
         config: Config,

@@ -4,11 +4,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.server import ServerState
 
 from tercio.http.hooks import Hooks
+
+if TYPE_CHECKING:
+    from tercio.servers.uvicorn_http import Cycle, HttpProtocol
+    from tercio.servers.uvicorn_websocket import WebSocketProtocol
 
 
 class State(ServerState):
@@ -24,8 +28,7 @@ class State(ServerState):
         self.is_draining = False
         self.quiet = 0.0  # seconds a kept-alive connection must be idle to be closed in a drain
         self.goodbye: tuple[int, str] | None = None  # close code and reason, once WebSockets end
-        self.emptied: Callable[[], None] = _nothing  # the last connection is gone
-        self.left: Callable[[], None] = _nothing  # a connection is gone
+        self.settled: Callable[[], None] = _nothing  # a connection is gone
         self._headers = headers
         self._date_header = date_header
         self._loop = asyncio.get_running_loop()
@@ -47,9 +50,45 @@ class State(ServerState):
     def connection_left(self) -> None:
         """A connection is gone, after it was taken from ``connections``."""
         self.hooks.connection_lost()
-        self.left()
-        if not self.connections:
-            self.emptied()
+        self.settled()
+
+    @property
+    def peers(self) -> "set[HttpProtocol | WebSocketProtocol]":
+        """The connections, as a drain calls them."""
+        return cast("set[HttpProtocol | WebSocketProtocol]", self.connections)
+
+    def begin_drain(self, quiet: float) -> None:
+        """Close what is idle for ``quiet`` seconds; answers are the last of their connections."""
+        self.quiet = min(quiet, self.quiet) if self.is_draining else quiet
+        self.is_draining = True
+        for peer in list(self.peers):
+            peer.begin_drain()
+
+    def lonely(self) -> list[str | None]:
+        """Paths of what runs without a connection, and is worth waiting for.
+
+        It may work on after its answer, or on an order whose client did not wait. But an
+        application that streams without listening for the disconnect would never end.
+        """
+        cycles = [_cycle_of(task) for task in self.tasks if not task.done()]
+        requests = [
+            str(cycle.scope["path"])
+            for cycle in cycles
+            if cycle is not None
+            and (cycle.response_complete or (cycle.disconnected and not cycle.response_started))
+        ]
+        if self.connections:
+            return [*requests]
+        return [*requests, *[None for cycle in cycles if cycle is None]]
+
+    @property
+    def is_cutting(self) -> bool:
+        """A drain is at its limit, and cancels what is left."""
+        return self.error_log.is_cutting
+
+    @is_cutting.setter
+    def is_cutting(self, value: bool) -> None:
+        self.error_log.is_cutting = value
 
     def close(self) -> None:
         """Let no timer stay behind."""
@@ -80,6 +119,15 @@ class ErrorLog(logging.Logger):
         elif failure is not None:
             self._hooks.app_failed()
         self._target.error(msg, *args, **more)
+
+
+def _cycle_of(task: "asyncio.Task[None]") -> "Cycle | None":
+    """The request that a task works on; None for a WebSocket's."""
+    from tercio.servers.uvicorn_http import Cycle
+
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    owner = frame.f_locals.get("self") if frame is not None else None
+    return owner if isinstance(owner, Cycle) else None
 
 
 def _nothing() -> None:

@@ -20,6 +20,8 @@ from tercio.servers.uvicorn_state import State
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket, from the request to upgrade on."""
 
+    is_websocket = True
+
     def __init__(
         self,
         config: Config,

@@ -21,10 +21,9 @@ from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStar
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
-from tercio.servers import tasks
+from tercio.servers import choice, tasks
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Server
-from tercio.servers.uvicorn import UvicornServer
 from tercio.worker import (
     descriptors,
     endings,
@@ -90,7 +89,7 @@ class Worker:
         self._drains: asyncio.TaskGroup | None = None
         self._boot: asyncio.Task[None] | None = None
         self._cut = Cut()
-        self._server: Server = UvicornServer(record.config, link.note)
+        self._server: Server = choice.make(record.config, link.note)
         self._listeners = [socket.socket(fileno=listener.fd) for listener in record.listeners]
 
     def run(self) -> int:

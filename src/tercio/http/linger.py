@@ -1,0 +1,61 @@
+"""The last second of a connection whose client may still be sending.
+
+To close a socket that has unread bytes sends a reset, and a reset destroys what the client has not
+read yet: the very answer that says what was wrong (RFC 9112, 9.6). So the end of our stream is
+sent, and what still comes is read and thrown away for a while.
+
+    lingering --client closes | time is up--> closed
+"""
+
+import asyncio
+
+from tercio.http.service import Service
+
+
+class Lingering(asyncio.Protocol):
+    """Takes over a transport from its protocol, which has left the service."""
+
+    __slots__ = ("_left", "_service", "_until", "transport")
+
+    is_websocket = False
+
+    def __init__(self, service: Service, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._service = service
+        self._left = service.limits.linger_size
+        self._until = service.now + service.limits.linger_timeout
+        transport.set_protocol(self)
+        if transport.can_write_eof():
+            transport.write_eof()
+        if self._left:
+            transport.resume_reading()
+        service.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            # Not closed at once: the client has the rest of the time to look at its answer.
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        pass  # the transport closes itself
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._service.hooks.connection_lost()
+        self._service.left(self)
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+    def sweep(self, now: float) -> None:
+        if now > self._until:
+            self.transport.abort()
+
+    def begin_drain(self) -> None:
+        pass
+
+    def unfinished(self) -> str | None:
+        return None

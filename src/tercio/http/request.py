@@ -1,0 +1,191 @@
+"""One request: the body as ASGI messages, and the run of the application.
+
+the body comes --> receive() --> ... --> the last part --> (the client leaves | the answer is
+complete) --> http.disconnect
+"""
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from tercio.http.asgi import Message, Scope
+from tercio.http.response import BODY, DONE, HEAD, START, Response
+
+if TYPE_CHECKING:
+    from tercio.http.connection import Connection
+
+HIGH_WATER: Final = 64 * 1024
+"""Bytes of a body that wait for the application before reading stops."""
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_DISCONNECT: Final = "http.disconnect"
+
+
+class Request(Response):
+    """One request and its answer. Its `send` is `Response`'s."""
+
+    task: "asyncio.Task[None] | None" = None
+    begun: float = 0.0
+    """When the application was called, in seconds of `time.monotonic`."""
+    expects_continue: bool = False
+    """The client waits for a 100 before it sends the body."""
+    length: int | None = None
+    """Bytes that Content-Length announces; None without one."""
+    received: int = 0
+    """Bytes of the body that have come."""
+    is_whole: bool = False
+    """The body has come to its end."""
+    _body: bytes = b""
+    _thrown_away: int = 0  # bytes that came when nobody wanted them any more
+    _is_told: bool = False  # the application has the last part of the body
+    _news: "asyncio.Event | None" = None  # made for a receive() that has to wait
+
+    def __init__(self, connection: "Connection", scope: Scope, keep_alive: bool) -> None:
+        self.connection = connection
+        self.scope = scope
+        self.keep_alive = keep_alive
+        if scope["method"] == "HEAD":
+            self.has_body = False
+
+    def start(self) -> None:
+        """Call the application."""
+        service = self.connection.service
+        # No done-callback takes it out again: one costs as much as all the rest of this method.
+        service.running.add(self)
+        service.hooks.request_begun()
+        self.begun = monotonic()  # not loop.time(): uvloop's has whole milliseconds
+        self.task = service.loop.create_task(self._run(service.app))
+
+    async def _run(self, app: Any) -> None:
+        service = self.connection.service
+        try:
+            result = await app(self.scope, self.receive, self.send)
+        except BaseException as error:
+            self._fail(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            if result is not None or self.stage != DONE:
+                self._complain(result)
+        finally:
+            service.running.discard(self)
+            if service.is_draining:
+                service.settled()
+
+    # What the connection calls
+
+    def reject(self, status: int, text: bytes) -> None:
+        """Answer without calling the application."""
+        self.connection.service.hooks.request_begun()
+        self.begun = monotonic()
+        self.answer(status, text)
+
+    def feed(self, data: bytes) -> None:
+        """A part of the body."""
+        self.received += len(data)
+        if self.stage == DONE or self.is_gone:
+            self._thrown_away += len(data)
+            self.connection.throw_away(self._thrown_away)
+            return
+        self._body = self._body + data if self._body else data
+        if len(self._body) > HIGH_WATER:
+            self.connection.pause_reading()
+        if self._news is not None:
+            self._news.set()
+
+    def end_body(self) -> None:
+        """The body is complete."""
+        self.is_whole = True
+        if self._news is not None:
+            self._news.set()
+
+    def finish(self) -> None:
+        connection = self.connection
+        connection.service.hooks.request_ended(self.status, monotonic() - self.begun)
+        connection.finished(self)
+        if self._news is not None:
+            self._news.set()
+
+    def lose(self) -> None:
+        """The client is gone, or will get no answer."""
+        if self.is_gone or self.stage == DONE:
+            return
+        self.is_gone = True
+        if self.begun:
+            status = self.status if self.stage != HEAD else 0
+            self.connection.service.hooks.request_ended(status, monotonic() - self.begun)
+        if self._news is not None:
+            self._news.set()
+
+    @property
+    def is_lonely_and_useful(self) -> bool:
+        """Whether it runs without its connection, and does more than write to nobody.
+
+        It may work on after its answer, or on an order whose client did not wait. But an
+        application that streams without listening for the disconnect would never end.
+        """
+        if self.task is None or self.task.done():
+            return False  # done: cancelled before its first step, and so never taken out
+        return self.stage == DONE or (self.is_gone and self.stage < BODY)
+
+    @property
+    def disconnected(self) -> bool:
+        """What the WSGI bridge asks."""
+        return self.is_gone
+
+    # What the application calls
+
+    async def receive(self) -> Message:
+        """ASGI's ``receive``."""
+        if self.expects_continue and not self.is_gone and self.stage == START:
+            self.expects_continue = False
+            self.connection.transport.write(_CONTINUE)
+        while not self.is_gone and self.stage != DONE:
+            body = self._body
+            if body or (self.is_whole and not self._is_told):
+                self._body = b""
+                self._is_told = self.is_whole
+                self.connection.resume_reading()
+                return {"type": "http.request", "body": body, "more_body": not self.is_whole}
+            self.connection.resume_reading()
+            if self._news is None:
+                self._news = asyncio.Event()
+            self._news.clear()
+            await self._news.wait()
+        return {"type": _DISCONNECT}
+
+    # How a run may end
+
+    def _fail(self, error: BaseException) -> None:
+        service = self.connection.service
+        if isinstance(error, asyncio.CancelledError):
+            if not service.is_cutting:  # a drain reports what it cuts, with the path
+                service.log.error("Exception in ASGI application\n", exc_info=error)
+        else:
+            service.hooks.app_failed()
+            service.log.error("Exception in ASGI application\n", exc_info=error)
+        self._give_up()
+
+    def _complain(self, result: object) -> None:
+        log = self.connection.service.log
+        if result is not None:
+            log.error("ASGI callable should return None, but returned '%s'.", result)
+            if self.stage == DONE:
+                self.connection.close()
+        elif self.is_gone:
+            return
+        elif self.stage == START:
+            log.error("ASGI callable returned without starting response.")
+        else:
+            log.error("ASGI callable returned without completing response.")
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self.is_gone or self.stage == DONE:
+            return
+        if self.stage in (START, HEAD):
+            self.answer(500, b"Internal Server Error")
+        else:
+            # Closed in the middle: the client sees that what it got is not all.
+            self.lose()
+            self.connection.close()

@@ -1,0 +1,278 @@
+"""The answer to one request: from ASGI messages to bytes.
+
+    START --http.response.start--> HEAD --first body--> BODY --last body--> DONE
+
+A head is held until the first part of the body, or until the end of this turn of the loop, so that
+a simple answer is one write and one packet. What an application gets wrong raises RuntimeError in
+it, before anything of the message is written.
+"""
+
+from abc import abstractmethod
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from tercio.http.asgi import Message, Scope
+
+if TYPE_CHECKING:
+    from tercio.http.connection import Connection
+
+START: Final = 0
+HEAD: Final = 1
+BODY: Final = 2
+DONE: Final = 3
+
+_LARGE: Final = 16 * 1024
+"""Bytes from which on a second buffer is cheaper than a copy."""
+
+_LINES_KEPT: Final = 1024
+_LONGEST_KEPT: Final = 256  # bytes of a value
+
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"  # RFC 9110, 5.6.2
+
+# Everything below a space but the tab, and DEL: what uvicorn refuses in a value, too.
+_CONTROLS: Final = bytes(number for number in (*range(32), 127) if number != 9)
+
+_CLOSE: Final = b"connection: close\r\n\r\n"
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+_CRLF: Final = b"\r\n"
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
+
+# Lines that were checked and put together before: applications send the same few over and over, and
+# looking one up costs a quarter of making it.
+_lines: dict[tuple[bytes, bytes], bytes] = {}
+_lengths: dict[tuple[bytes, bytes], tuple[bytes, int]] = {}
+
+
+def _keep(cache: dict[Any, Any], pair: tuple[bytes, bytes], made: object) -> None:
+    if len(pair[1]) <= _LONGEST_KEPT:
+        if len(cache) >= _LINES_KEPT:
+            cache.clear()  # values that never come again must not keep out those that do
+        cache[pair] = made
+
+
+def prefix(name: bytes) -> bytes:
+    """``b"content-type: "``. Raises RuntimeError for what is no name of a header."""
+    lower = bytes(name).lower()
+    if not lower or lower.translate(None, _TOKEN):
+        raise RuntimeError(f"{name!r} is no name of an HTTP header")
+    return lower + b": "
+
+
+def line(name: bytes, value: bytes) -> bytes:
+    """``b"content-type: text/plain\\r\\n"``. Raises RuntimeError for what would break the head."""
+    start = prefix(name)
+    if value.translate(None, _CONTROLS) != value:
+        raise RuntimeError(f"the value of {name!r} has a control character in it")
+    return start + value + _CRLF
+
+
+def _length(name: bytes, value: bytes) -> tuple[bytes, int]:
+    if not value.isdigit():
+        raise RuntimeError(f"Content-Length {value!r} is no number")
+    return line(name, value), int(value)
+
+
+class Response:
+    """The sending half of a `Request`: one object, as most requests need no second one.
+
+    Fields that most requests never change are class attributes.
+    """
+
+    connection: "Connection"
+    scope: Scope
+    status: int = 0
+    keep_alive: bool
+    """Whether the connection may serve another request after this one."""
+    has_body: bool = True
+    """Not an answer to HEAD."""
+    is_gone: bool = False
+    """Nobody is there any more to answer."""
+    stage: int = START
+    _head: "list[bytes] | None" = None
+    _left: int = 0  # bytes of the body that Content-Length still announces
+    _is_chunked: bool = False
+    _is_open_ended: bool = False  # the end of the connection ends the body
+
+    async def send(self, message: Message) -> None:
+        """ASGI's ``send``. After a disconnect it does nothing, as in uvicorn."""
+        if self.connection.is_write_paused and not self.is_gone:
+            await self.connection.until_writable()
+        if self.is_gone:
+            return
+        kind = message["type"]
+        stage = self.stage
+        if stage == START:
+            if kind == "http.response.start":
+                self._begin(message)
+            elif kind == "http.response.early_hint":
+                self._hint(message)
+            else:
+                raise RuntimeError(f"expected 'http.response.start', not {kind!r}")
+        elif stage == DONE:
+            raise RuntimeError(f"{kind!r} was sent after the answer was complete")
+        elif kind == "http.response.body":
+            self._continue(message)
+        else:
+            raise RuntimeError(f"expected 'http.response.body', not {kind!r}")
+
+    def _begin(self, message: Message) -> None:
+        status = message["status"]
+        begin = STATUS_LINES.get(status)
+        if begin is None or status < 200:
+            raise RuntimeError(f"{status!r} is no status of a final answer")
+        connection = self.connection
+        service = connection.service
+        parts = [begin, service.fixed_lines or service.refresh()]
+        length = None
+        is_chunked = says_close = False
+        for pair in message.get("headers", ()):
+            if pair.__class__ is not tuple:
+                pair = tuple(pair)
+            made = _lines.get(pair)
+            if made is not None:
+                parts.append(made)
+                continue
+            known = _lengths.get(pair)
+            if known is not None and length is None:
+                made, length = known
+                parts.append(made)
+                continue
+            # Not seen before, or one of those that say how the answer is framed.
+            name, value = pair
+            match bytes(name).lower():
+                case b"content-length":
+                    if length is not None:
+                        raise RuntimeError("Content-Length is given twice")
+                    made, length = _length(name, value)
+                    parts.append(made)
+                    _keep(_lengths, pair, (made, length))
+                case b"transfer-encoding":
+                    if value.lower() != b"chunked":
+                        raise RuntimeError(f"Transfer-Encoding {value!r} is not supported")
+                    is_chunked = True
+                case b"connection":
+                    parts.append(line(name, value))
+                    says_close = b"close" in [each.strip() for each in value.lower().split(b",")]
+                case _:
+                    made = line(name, value)
+                    parts.append(made)
+                    _keep(_lines, pair, made)
+        has_body = self.has_body and status != 204 and status != 304
+        if length is not None and not is_chunked:
+            if has_body:
+                self._left = length
+        else:
+            if length is not None:  # both: the coding wins (RFC 9112, 6.2)
+                parts = [part for part in parts if not part.startswith(b"content-length:")]
+            if not has_body:
+                if is_chunked:
+                    parts.append(_CHUNKED)
+            elif self.scope["http_version"] == "1.0":
+                self._is_open_ended = True
+            else:
+                self._is_chunked = True
+                parts.append(_CHUNKED)
+        if says_close or not self.keep_alive or connection.is_last(self):
+            self.keep_alive = False
+            parts.append(_CRLF if says_close else _CLOSE)
+        else:
+            parts.append(_CRLF)
+        self.status = status
+        self.stage = HEAD
+        self._head = parts
+        service.hold(self)
+
+    def _continue(self, message: Message) -> None:
+        body = message.get("body", b"")
+        more = message.get("more_body", False)
+        size = len(body)
+        head = self._head
+        parts = [] if head is None else head
+        if self._is_chunked:
+            if size:
+                parts += (b"%x\r\n" % size, body, _CRLF)
+            if not more:
+                parts.append(b"0\r\n\r\n")
+        elif self.has_body:
+            if not self._is_open_ended:
+                left = self._left - size
+                if left < 0:
+                    raise RuntimeError("the body is longer than its Content-Length")
+                if left and not more:
+                    raise RuntimeError("the body is shorter than its Content-Length")
+                self._left = left
+            parts.append(body)
+        if size < _LARGE:
+            data = b"".join(parts)
+            if head is not None:
+                self._note_head()
+            if data:
+                self.connection.transport.write(data)
+        else:
+            # A copy of a large body costs more than a second buffer.
+            if head is not None:
+                self._note_head()
+            self.connection.transport.writelines(parts)
+        if more:
+            self.stage = BODY
+        else:
+            self.stage = DONE
+            self.finish()
+
+    def flush_head(self) -> None:
+        """Write a head whose body lets wait for itself."""
+        if self.stage == HEAD and self._head is not None and not self.is_gone:
+            head = b"".join(self._head)
+            self._note_head()
+            self.connection.transport.write(head)
+
+    def _note_head(self) -> None:
+        self._head = None
+        self.stage = BODY
+        access = self.connection.service.access
+        if access is not None:
+            access.write(self.scope, self.status)
+
+    @abstractmethod
+    def finish(self) -> None:
+        """The answer is complete."""
+
+    def answer(self, status: int, text: bytes) -> None:
+        """Answer in the application's place, as the last of this connection."""
+        self._head = None
+        self.status = status
+        self.keep_alive = False
+        self._note_head()
+        service = self.connection.service
+        self.connection.transport.write(
+            plain(service.head_lines, status, text, has_body=self.has_body)
+        )
+        self.stage = DONE
+        self.finish()
+
+    def _hint(self, message: Message) -> None:
+        if self.scope["http_version"] == "1.0":
+            return  # RFC 9110, 15.2: never to a 1.0 client
+        lines = b"".join([line(b"link", link) for link in message["links"]])
+        self.connection.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
+
+
+def plain(head_lines: bytes, status: int, text: bytes, *, has_body: bool = True) -> bytes:
+    """A whole answer in plain text that closes the connection."""
+    head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n%b" % (
+        STATUS_LINES[status],
+        head_lines,
+        len(text),
+        _CLOSE,
+    )
+    return head + text if has_body else head

@@ -1,0 +1,44 @@
+"""Tercio's own server: the connections of `tercio.http`."""
+
+import asyncio
+
+from tercio.http.access import AccessLog
+from tercio.http.asgi import App
+from tercio.http.connection import Connection
+from tercio.http.hooks import Hooks
+from tercio.http.limits import Limits
+from tercio.http.proxies import Proxies
+from tercio.http.service import Service
+from tercio.servers.front import Engine, Front
+
+
+class _Engine(Service):
+    def connect(self) -> asyncio.Protocol:
+        return Connection(self)
+
+
+class TercioServer(Front):
+    """See `port.Server`."""
+
+    def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
+        config = self.config
+        headers = [_name_and_value(line) for line in config.header]
+        if config.server_header:
+            headers.insert(0, (b"server", b"tercio"))
+        access = AccessLog.of(asyncio.get_running_loop()) if config.access_log else None
+        return _Engine(
+            app,
+            hooks,
+            Limits.of(config),
+            state=state,
+            headers=headers,
+            date_header=config.date_header,
+            root_path=config.root_path.rstrip("/"),
+            proxies=Proxies(config.forwarded_allow_ips) if config.proxy_headers else None,
+            access=access,
+        )
+
+
+def _name_and_value(line: str) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(":")
+    return name.strip().lower().encode("ascii"), value.strip().encode("latin-1")
