@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from email.utils import formatdate
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -12,6 +13,7 @@ from tercio.http.asgi import App
 from tercio.http.hooks import Hooks, Watch
 from tercio.http.limits import Limits
 from tercio.http.proxies import Proxies
+from tercio.http.response import HEAD
 
 if TYPE_CHECKING:
     from tercio.http.request import Request
@@ -75,7 +77,7 @@ class Service:
         """The time of the last sweep. Good for time-outs, and free."""
         self.connections: set[Peer] = set()
         self.running: set[Request] = set()
-        """Requests whose application has not returned; they hold their tasks, as the loop doesn't."""
+        """Requests whose application has not returned; they hold their tasks: the loop doesn't."""
         self.lost: set[asyncio.Task[None]] = set()
         """Tasks of WebSockets that outlive their connections."""
         self.is_draining = False
@@ -95,6 +97,8 @@ class Service:
         self._sweeper: asyncio.TimerHandle | None = None
         self._period = limits.sweep_period
         self._held: list[Response] = []  # heads that wait for their bodies
+        self.spawn = self._spawner()
+        """Makes the task of a request."""
 
     @property
     def head_lines(self) -> bytes:
@@ -113,6 +117,15 @@ class Service:
     def _grow_stale(self) -> None:
         self.fixed_lines = b""
 
+    def _spawner(self) -> Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]:
+        """A task with a name of its own costs 0.15 us less: Python 3.11 writes "Task-17" at once.
+
+        An application that sets a task factory in its start-up is respected.
+        """
+        if self.loop.get_task_factory() is not None:
+            return self.loop.create_task
+        return partial(asyncio.Task, loop=self.loop, name="request")
+
     @property
     def peers(self) -> set[Peer]:
         """The connections, as a drain calls them."""
@@ -120,9 +133,12 @@ class Service:
 
     @property
     def tasks(self) -> set["asyncio.Task[None]"]:
-        """Everything of the application that runs, but for WebSockets that are connected."""
+        """Everything of the application that runs."""
         running = (request.task for request in self.running)
-        return {task for task in (*running, *self.lost) if task is not None and not task.done()}
+        # A WebSocket's, too: a transport that was aborted tells its protocol a turn later.
+        connected = (getattr(peer, "task", None) for peer in self.connections)
+        every = (*running, *connected, *self.lost)
+        return {task for task in every if task is not None and not task.done()}
 
     def lonely(self) -> list[str | None]:
         """Paths of what runs without a connection, and is worth waiting for."""
@@ -146,7 +162,8 @@ class Service:
     def _flush_heads(self) -> None:
         held, self._held = self._held, []
         for response in held:
-            response.flush_head()
+            if response.stage == HEAD:  # seldom: most have met their bodies
+                response.flush_head()
 
     def joined(self, peer: Peer) -> None:
         """A connection was made, or took over from another protocol of its transport."""
