@@ -10,23 +10,24 @@ from urllib.parse import unquote, urlsplit
 
 METHODS: Final = {
     name.encode(): name
-    for name in (
-        "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH "
-        "SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY "
-        "SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK UNLINK QUERY"
-    ).split()
+    for name in [
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "COPY", "LOCK"),
+        *("MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND"),
+        *("UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY"),
+        *("SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK", "QUERY"),
+    ]
 }
 """What is served: llhttp's methods without CONNECT, and without those of RTSP and ICE, which it
 takes with versions of their own that it does not tell."""
 
 HOST: Final = 1
-LENGTH: Final = 2
+CONNECTION: Final = 2
 OTHERS: Final = 4
 """Bits for the fields that a head has; `OTHERS` are seldom, and need a closer look."""
 
 SPECIAL: Final = {
     b"host": HOST,
-    b"content-length": LENGTH,
+    b"connection": CONNECTION,
     b"transfer-encoding": OTHERS,
     b"expect": OTHERS,
     b"upgrade": OTHERS,

@@ -188,7 +188,14 @@ class Reading(asyncio.Protocol):
         if len(headers) > limits.fields:
             raise BadRequest(431, f"The request has more than {limits.fields} header fields.")
         parser = self._parser
-        version = parser.get_http_version()
+        special = self._special
+        keep_alive = parser.should_keep_alive()
+        # Asking costs as much as a header. llhttp keeps no 1.0 connection that does not ask for it,
+        # and takes all other versions for 1.0 here.
+        version = "1.1"
+        if not keep_alive or special & head.CONNECTION:
+            version = parser.get_http_version()
+            keep_alive = keep_alive and version == "1.1"
         method = head.METHODS.get(parser.get_method())
         if method is None:
             raise BadRequest(501, "The method is not known here.")
@@ -210,9 +217,8 @@ class Reading(asyncio.Protocol):
         scope["state"] = service.state.copy()
         self._url = b""
         self._headers = []
-        special = self._special
         expects_continue = False
-        if version != "1.1" or special & ~head.LENGTH != head.HOST:
+        if version != "1.1" or special & ~head.CONNECTION != head.HOST:
             # Seldom: all that most requests have is one Host, and perhaps a length.
             head.check_version(version)
             scope["http_version"] = version
@@ -224,10 +230,7 @@ class Reading(asyncio.Protocol):
                 self._upgrade = scope
                 if protocol == b"websocket" and method == "GET":
                     return
-        keep_alive = version == "1.1" and parser.should_keep_alive()
         request = Request(self, scope, keep_alive)  # type: ignore[arg-type]  # a Connection
-        if special & head.LENGTH:
-            request.length = next(int(v) for name, v in headers if name == b"content-length")
         if expects_continue:
             request.expects_continue = True
         self.receiving = request
@@ -267,10 +270,11 @@ class Reading(asyncio.Protocol):
         # llhttp takes such a request for one without a body; where there is one, another parser
         # takes over, and is told how it is framed.
         self._upgrade = None
-        if request.length or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        length = request.length
+        if length or any(name == b"transfer-encoding" for name, _ in scope["headers"]):
             framing = b"Transfer-Encoding: chunked"
-            if request.length is not None:
-                framing = b"Content-Length: %d" % request.length
+            if length is not None:
+                framing = b"Content-Length: %d" % length
             self._parser = HttpRequestParser(self)
             self._upgrade = scope
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost:\r\n%b\r\n\r\n" % framing)

@@ -24,28 +24,39 @@ _DISCONNECT: Final = "http.disconnect"
 class Request(Response):
     """One request and its answer. Its `send` is `Response`'s."""
 
-    task: "asyncio.Task[None] | None" = None
-    begun: float = 0.0
-    """When the application was called, in seconds of `time.monotonic`."""
-    expects_continue: bool = False
-    """The client waits for a 100 before it sends the body."""
-    length: int | None = None
-    """Bytes that Content-Length announces; None without one."""
-    received: int = 0
-    """Bytes of the body that have come."""
-    is_whole: bool = False
-    """The body has come to its end."""
-    _body: bytes = b""
-    _thrown_away: int = 0  # bytes that came when nobody wanted them any more
-    _is_told: bool = False  # the application has the last part of the body
-    _news: "asyncio.Event | None" = None  # made for a receive() that has to wait
+    __slots__ = (
+        "_body",
+        "_is_told",
+        "_news",
+        "_thrown_away",
+        "begun",
+        "expects_continue",
+        "is_whole",
+        "received",
+        "task",
+    )
 
     def __init__(self, connection: "Connection", scope: Scope, keep_alive: bool) -> None:
-        self.connection = connection
-        self.scope = scope
-        self.keep_alive = keep_alive
-        if scope["method"] == "HEAD":
-            self.has_body = False
+        super().__init__(connection, scope, keep_alive)
+        self.task: asyncio.Task[None] | None = None
+        self.begun = 0.0
+        """When the application was called, in seconds of `time.monotonic`."""
+        self.expects_continue = False
+        """The client waits for a 100 before it sends the body."""
+        self.received = 0
+        """Bytes of the body that have come."""
+        self.is_whole = False
+        """The body has come to its end."""
+        self._thrown_away = 0  # bytes that came when nobody wanted them any more
+        self._body = b""
+        self._is_told = False  # the application has the last part of the body
+        self._news: asyncio.Event | None = None  # made for a receive() that has to wait
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that Content-Length announces; None without one. Looked up when it matters."""
+        values = (value for name, value in self.scope["headers"] if name == b"content-length")
+        return next((int(value) for value in values), None)
 
     def start(self) -> None:
         """Call the application."""
@@ -54,7 +65,7 @@ class Request(Response):
         service.running.add(self)
         service.hooks.request_begun()
         self.begun = monotonic()  # not loop.time(): uvloop's has whole milliseconds
-        self.task = service.loop.create_task(self._run(service.app))
+        self.task = service.spawn(self._run(service.app))
 
     async def _run(self, app: Any) -> None:
         service = self.connection.service

@@ -14,7 +14,6 @@ from typing import Final, Protocol
 from tercio.config import Config
 from tercio.http import tls
 
-
 _SHORTEST: Final = 0.25
 """Seconds between two looks: an idle worker sleeps."""
 
