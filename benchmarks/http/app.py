@@ -23,9 +23,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
                 await send(_HELLO_START)
                 await send(_HELLO_BODY)
             case "/echo":
-                await _answer(send, b"".join([part async for part in _body(receive)]))
+                await _answer(send, await _body(receive))
             case "/size":
-                await _answer(send, b"%d" % sum([len(part) async for part in _body(receive)]))
+                await _answer(send, b"%d" % len(await _body(receive)))
             case "/mebibyte":
                 await _answer(send, MEBIBYTE)
     elif scope["type"] == "websocket":
@@ -39,12 +39,14 @@ async def _answer(send: Any, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Any) -> Any:
+async def _body(receive: Any) -> bytes:
+    body = b""
     more = True
     while more:
         message = await receive()
-        yield message.get("body", b"")
+        body += message.get("body", b"")
         more = message.get("more_body", False)
+    return body
 
 
 async def _echo(receive: Any, send: Any) -> None:

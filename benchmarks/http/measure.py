@@ -58,7 +58,7 @@ def measure(
             measure_once(scenario, server, port, WARM_UP)
         for number in range(rounds):
             for name, (server, port) in started.items():
-                cell = measure_once(scenario, server, port, seconds)
+                cell = measure_once(scenario, server, port, seconds * scenario.stretch)
                 cells.setdefault(name, []).append(cell)
                 print(f"  round {number + 1}: {name}: {cell.cost:.1f} µs", file=sys.stderr)
     return cells
