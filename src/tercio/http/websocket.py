@@ -296,6 +296,9 @@ class WebSocket(asyncio.Protocol):
             await self._outbox.until_free()
         if self._phase is not _OPEN:
             self._say(message)
+        elif self.transport.is_closing():
+            # An application that does nothing but send may never let the loop tell us.
+            raise ClientDisconnected
         elif message["type"] == "websocket.send":
             content = message.get("bytes")
             if content is not None:
