@@ -133,7 +133,8 @@ def test_what_is_half_read_at_the_limit_is_cut(rig: Rig) -> None:
 
 
 def test_long_paths_do_not_keep_a_cut_from_being_told(loop: str) -> None:
-    with Rig("large:app", options={"loop": loop}) as rig, rig.serving().connect() as client:
+    options = {"loop": loop, "limit_request_line": 50_000}
+    with Rig("large:app", options=options) as rig, rig.serving().connect() as client:
         with rig.connect() as other:
             client.ask("/wait-a" + "x" * 40_000)
             other.ask("/wait-b" + "x" * 40_000)

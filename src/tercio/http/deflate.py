@@ -35,6 +35,8 @@ class _Deflater(Protocol):
 class _Inflater(Protocol):
     @property
     def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, /, max_length: int = 0) -> bytes: ...
 
 
@@ -69,10 +71,11 @@ class Deflate:
             raise Corrupt(str(error)) from error
         if len(expanded) > limit:
             raise TooLarge
-        if inflater.eof:
-            # A block marked as the last of all. Nobody sends it, and zlib would drop what follows.
-            raise Corrupt("the stream has an end")
-        if is_last and not self._terms.keeps_theirs:
+        if inflater.eof and (not is_last or inflater.unused_data not in (_SYNC, b"\x00" + _SYNC)):
+            raise Corrupt("something follows the final block")
+        # A final block ends the client's stream, and zlib would drop all that follows: who sends
+        # one begins a new stream with the next message.
+        if inflater.eof or (is_last and not self._terms.keeps_theirs):
             self._inflater = None
         return expanded
 

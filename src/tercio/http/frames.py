@@ -254,12 +254,13 @@ def read_close(content: bytes) -> tuple[int, str]:
     if not content:
         return NO_CODE, ""
     code = int.from_bytes(content[:2])
-    if len(content) == 1 or not is_sendable(code):
-        raise Violation(PROTOCOL_ERROR, "there is no such close code")
     try:
-        return code, content[2:].decode()
+        reason = content[2:].decode()
     except UnicodeDecodeError as error:
         raise Violation(INVALID_TEXT, "a reason is not UTF-8") from error
+    if len(content) == 1 or not is_sendable(code):
+        raise Violation(PROTOCOL_ERROR, "there is no such close code")
+    return code, reason
 
 
 def close_frame(code: int, reason: str) -> bytes:

@@ -8,6 +8,7 @@ sent, and what still comes is read and thrown away for a while.
 """
 
 import asyncio
+from time import monotonic
 
 from tercio.http.service import Service
 
@@ -23,13 +24,17 @@ class Lingering(asyncio.Protocol):
         self.transport = transport
         self._service = service
         self._left = service.limits.linger_size
-        self._until = service.now + service.limits.linger_timeout
+        self._until = monotonic() + service.limits.linger_timeout
         transport.set_protocol(self)
-        if transport.can_write_eof():
-            transport.write_eof()
+        service.joined(self)
+        try:
+            if transport.can_write_eof():  # TLS has no end of one direction
+                transport.write_eof()
+        except OSError:  # asyncio's, for a client that is gone already
+            transport.abort()
+            return
         if self._left:
             transport.resume_reading()
-        service.joined(self)
 
     def data_received(self, data: bytes) -> None:
         self._left -= len(data)

@@ -34,8 +34,9 @@ class Reading(asyncio.Protocol):
     """Fields that begin with an underscore belong to the half that declares them."""
 
     __slots__ = (
+        "_begins",
         "_chunk",
-        "_first",
+        "_foreign",
         "_framing",
         "_head_size",
         "_headers",
@@ -72,8 +73,9 @@ class Reading(asyncio.Protocol):
         self._special = 0  # bits of head.SPECIAL
         self._upgrade: dict[str, Any] | None = None  # the scope of one that leaves HTTP
         self._chunk = 0  # bytes that are being parsed
-        self._first = 0  # the same, if a head begins with them
-        self._head_size = 0  # bytes of a head that is not complete, as far as known
+        self._begins = False  # a head would begin with them
+        self._head_size = 0  # bytes in which the last head came
+        self._foreign = 0  # those of them that may be of something else
         self._framing = 0  # bytes of a chunked body that are none of its content
         self._trailers = (0, 0)  # their number and size
         self._parser: Any = HttpRequestParser(self)
@@ -108,25 +110,27 @@ class Reading(asyncio.Protocol):
         if not self.reads_on:
             return
         size = self._chunk = len(data)
-        if self.in_head:
-            self._first = 0
+        was_in_head = self.in_head
+        if was_in_head:
             self._head_size += size
         elif self.receiving is None:
-            self._first = size
+            self._begins = True
         else:
-            self._first = 0
             self._framing += size
+        rest = None
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as pause:
-            self._leave_http(data[pause.args[0] :])
+            rest = data[pause.args[0] :]
         except HttpParserError as error:
             if self.reads_on:
                 self.refuse(_reason(error, self.service))
-        if self.in_head:
-            if self._head_size > self.service.limits.head:
+        if rest is not None:
+            self._leave_http(rest)
+        elif self.in_head:
+            if self._head_size - self._foreign > self.service.limits.head:
                 self.refuse(self._too_long())
-            elif self._head_size == self._first or not self._head_size:
+            elif not was_in_head:
                 self.since = self.service.now  # it began just now
         elif self._framing > self.service.limits.head and self.receiving is not None:
             self._check_framing(self.receiving)
@@ -147,10 +151,10 @@ class Reading(asyncio.Protocol):
             self.service.watch.connection_busy(self)
         self.in_head = True
         self._special = 0
-        # Where it begins in the middle of a chunk, nobody says how far: what came there is not
-        # counted, only bounded by the transport's reads of 256 KiB.
-        self._head_size = self._first
-        self._first = 0
+        # Where it begins in the middle of a chunk, nobody says how far.
+        self._head_size = self._chunk
+        self._foreign = 0 if self._begins else self._chunk
+        self._begins = False
 
     def on_url(self, part: bytes) -> None:
         url = self._url = self._url + part if self._url else part
@@ -183,7 +187,7 @@ class Reading(asyncio.Protocol):
         limits = service.limits
         headers = self._headers
         # A head that came with other bytes is measured, which is dear, only if it may be too long.
-        if self._head_size + self._chunk > limits.head and self._size_of_head() > limits.head:
+        if self._head_size > limits.head and self._size_of_head() > limits.head:
             raise self._too_long()
         if len(headers) > limits.fields:
             raise BadRequest(431, f"The request has more than {limits.fields} header fields.")
@@ -292,7 +296,8 @@ class Reading(asyncio.Protocol):
     # Bounds
 
     def _size_of_head(self) -> int:
-        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        line = len(self._url) + 16  # with a method, a version and the ends of lines
+        return line + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def _too_long(self) -> BadRequest:
         limit = self.service.limits.head
@@ -305,6 +310,8 @@ class Reading(asyncio.Protocol):
         self._trailers = number, size = number + 1, size + len(name) + len(value) + 4
         if number > limits.fields or size > limits.head:
             raise BadRequest(431, "The trailers of the request are too long.")
+        if name == b"connection" and self.receiving is not None:
+            self.receiving.keep_alive = False  # llhttp obeys it, and would refuse what follows
 
     def _check_framing(self, request: Request) -> None:
         # `_framing` counts all that came since the head; what is no content is sizes, extensions
