@@ -256,15 +256,22 @@ def _in_parts(data: bytes, count: int, reserved: int) -> bytes:
     )
 
 
-def test_a_stream_of_blocks_that_ends_is_refused(loop: str) -> None:
-    """zlib would drop all that follows, in this message and in all others."""
+def test_a_final_block_ends_a_stream_and_not_the_websocket(loop: str) -> None:
+    """zlib would drop all that follows. The second one is RFC 7692's own example (7.2.3.4)."""
+
+    def finished(text: bytes) -> bytes:
+        deflater = zlib.compressobj(wbits=-12)
+        return deflater.compress(text) + deflater.flush()
 
     async def main(running: Running) -> None:
         async with WebSocketWire(running.address) as wire:
             assert await wire.upgrade("/", DEFLATE) == 101
-            deflater = zlib.compressobj(wbits=-12)
-            final = deflater.compress(b"final") + deflater.flush()
-            await wire.send([encode(TEXT, final, reserved=4)])
+            example = bytes.fromhex("f348cdc9c9070000")
+            for packed in (finished(b"final"), example, finished(b"again"), _deflated(b"usual")):
+                await wire.send([encode(TEXT, packed, reserved=4)])
+            frames = await wire.frames(4)
+            assert [frame.data for frame in frames] == [b"final", b"Hello", b"again", b"usual"]
+            await wire.send([encode(TEXT, finished(b"more") + b"behind", reserved=4)])
             assert (await wire.end())[0] == 1002
 
     over(loop, echo, main)
