@@ -2,6 +2,9 @@
 
 import pytest
 
+# Before they are imported: what they assert is shown, too.
+pytest.register_assert_rewrite("tests.http.harness", "tests.http.place")
+
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def loop(request: pytest.FixtureRequest) -> str:

@@ -19,6 +19,13 @@ class Seen:
     is_whole: bool = False
     """Whether the body came to its end."""
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ends with its answer."""
+        connection = b",".join(value for name, value in self.headers if name == b"connection")
+        words = {word.strip().lower() for word in connection.split(b",")}
+        return self.is_whole and (self.version == "1.0" or b"close" in words)
+
     def __str__(self) -> str:
         """What the answer says."""
         target = self.raw_path + (b"?" + self.query if self.query else b"")

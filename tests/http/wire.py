@@ -16,6 +16,14 @@ _LONG = 30
 """Turns in which an application that waits for nothing else has answered all it can."""
 
 
+class Reset(Exception):
+    """A connection ended with a reset, and what was on its way may be lost."""
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__(f"a reset after {received[-300:]!r}")
+        self.received = received
+
+
 class Wire:
     """One connection. Nothing but the loop runs between two pieces, so the cuts are exact."""
 
@@ -46,11 +54,14 @@ class Wire:
             await asyncio.sleep(0)
 
     async def rest(self) -> bytes:
-        """All that comes until the end of the connection. A reset would lose an answer."""
+        """All that comes until the end of the connection. Raises `Reset`."""
         received = bytearray()
-        async with asyncio.timeout(LIMIT):
-            while chunk := await self.receive():
-                received += chunk
+        try:
+            async with asyncio.timeout(LIMIT):
+                while chunk := await self.receive():
+                    received += chunk
+        except ConnectionResetError as error:
+            raise Reset(bytes(received)) from error
         return bytes(received)
 
     async def receive(self) -> bytes:
