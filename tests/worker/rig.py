@@ -256,8 +256,9 @@ class Client:
         self.sock.sendall(data)
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of the next answer."""
-        status = self.head()
+        """Status and body of the next answer, whatever announced it."""
+        while (status := self.head()) < 200:
+            pass
         if (length := self.headers.get("content-length")) is not None:
             return status, self._file.read(int(length))
         return status, b"".join(iter(self.chunk, b""))
