@@ -18,6 +18,12 @@ from tercio.system.lines import LINE_BYTES, LineWriter, escape
 
 _RECORD: Final = '%s - "%s %s HTTP/%s" %d'
 
+_KEPT: Final = 1024
+"""Paths whose quoted form is kept. To quote one takes as long as all the rest of a line."""
+
+_LONG: Final = 1024
+"""Characters of a path with its query, from which on a line may be too long."""
+
 # What `quote` leaves as it is. It takes 1 us to say so.
 _plain = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
 
@@ -55,27 +61,24 @@ class AccessLog:
         # Asked once a turn: whoever changes the configuration is heard in the next one.
         if not self._is_added:
             self._begin()
-        if (writer := self._writer) is None:
+        if self._writer is None:
             self._record(scope, status)
             return
-        path: str = scope["path"]
-        if not _plain(path):
-            path = quote(path)
+        path = scope["path"]
+        target = self._targets.get(path) or self._quoted(path)
         if query := scope["query_string"]:
-            path = f"{path}?{query.decode('latin-1')}"
+            target = f"{target}?{query.decode('latin-1')}"
+            if not (target.isascii() and target.isprintable()):
+                target = escape(target)
         method = scope["method"]
-        if not (path.isprintable() and method.isprintable()):
-            path, method = escape(path), escape(method)
-        client = scope["client"]
-        who = f"{client[0]}:{client[1]}" if client else ""
-        version = scope["http_version"]
-        closing = self._closings.get((version, status)) or self._close(version, status)
-        line = f"{self._beginning}{who}{self._opening}{method} {path}{closing}".encode()
-        if len(line) <= LINE_BYTES:
-            writer.add(line)
-        else:
-            writer.write(line.decode(), escaped=True)
-
+        if not method.isprintable():
+            method = escape(method)
+        client = scope["client"] or _NOBODY
+        closing = self._closings.get(status)
+        if closing is None or scope["http_version"] != "1.1":
+            closing = self._closing(scope["http_version"], status)
+        # At most one a connection and turn: that is the bound of what waits here.
+        line = f"{self._beginning}{client[0]}{client[2]}...
     def _begin(self) -> None:
         """Look how lines are to be written, and see to it that they are."""
         handler = _untouched(self._own)

@@ -27,8 +27,8 @@ class Request(Response):
     __slots__ = (
         "_body",
         "_is_told",
-        "_news",
-        "_thrown_away",
+                "_thrown_away",
+        "_waiters",
         "begun",
         "expects_continue",
         "is_whole",
@@ -50,7 +50,7 @@ class Request(Response):
         self._thrown_away = 0  # bytes that came when nobody wanted them any more
         self._body = b""
         self._is_told = False  # the application has the last part of the body
-        self._news: asyncio.Event | None = None  # made for a receive() that has to wait
+        self._waiters: list[asyncio.Future[None]] = []  # a receive() each; an Event costs twice
 
     @property
     def length(self) -> int | None:
@@ -101,21 +101,21 @@ class Request(Response):
         self._body = self._body + data if self._body else data
         if len(self._body) > HIGH_WATER:
             self.connection.pause_reading()
-        if self._news is not None:
-            self._news.set()
+        if self._waiters:
+            self._wake()
 
     def end_body(self) -> None:
         """The body is complete."""
         self.is_whole = True
-        if self._news is not None:
-            self._news.set()
+        if self._waiters:
+            self._wake()
 
     def finish(self) -> None:
         connection = self.connection
         connection.service.hooks.request_ended(self.status, monotonic() - self.begun)
         connection.finished(self)
-        if self._news is not None:
-            self._news.set()
+        if self._waiters:
+            self._wake()
 
     def lose(self) -> None:
         """The client is gone, or will get no answer."""
@@ -125,8 +125,8 @@ class Request(Response):
         if self.begun:
             status = self.status if self.stage != HEAD else 0
             self.connection.service.hooks.request_ended(status, monotonic() - self.begun)
-        if self._news is not None:
-            self._news.set()
+        if self._waiters:
+            self._wake()
 
     @property
     def is_lonely_and_useful(self) -> bool:
@@ -159,11 +159,16 @@ class Request(Response):
                 self.connection.resume_reading()
                 return {"type": "http.request", "body": body, "more_body": not self.is_whole}
             self.connection.resume_reading()
-            if self._news is None:
-                self._news = asyncio.Event()
-            self._news.clear()
-            await self._news.wait()
+            waiter = self.connection.service.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
         return {"type": _DISCONNECT}
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():  # its receive() was cancelled
+                waiter.set_result(None)
 
     # How a run may end
 

@@ -32,6 +32,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _HALF_COLOUR = re.compile(rb"\x1b[^m]*\Z")
 _NAMED = {"\n": "\\n", "\r": "\\r"}
 
+_END = 10  # a line's
 _CUT_NOTE_BYTES = 40  # room for "... (N bytes cut)"
 
 
@@ -63,6 +64,12 @@ class LineWriter:
     """
 
     def __init__(self, fd: int, limit: int = 1000) -> None:
+        self.lines: list[str] = []
+        """Lines that `push` will write, or whatever writes or flushes before.
+
+        For one thread to append to, without a call: each ends with its only line end, is harmless
+        already, and has no more than `LINE_BYTES`.
+        """
         self._limit = limit
         self._backlog: deque[tuple[bytes, int]] = deque()  # a line; how many losses it reports
         self._dropped = 0
@@ -86,7 +93,7 @@ class LineWriter:
     def pending(self) -> int:
         """How many lines wait for the reader."""
         with self._changed:
-            return sum(1 for _, losses in self._backlog if not losses)
+            return len(self.lines) + sum(1 for _, losses in self._backlog if not losses)
 
     @property
     def is_terminal(self) -> bool:
@@ -100,21 +107,15 @@ class LineWriter:
         that what control characters there are (colours) are its own.
         """
         with self._changed:
+            self._take_lines()
             for line in text.removesuffix("\n").split("\n"):
                 self._add(_encoded(line if escaped else escape(line)))
             self.push()
 
-    def add(self, line: bytes) -> None:
-        """Take a line that `push` will write, or whatever writes or flushes before.
-
-        It ends with its only line end, is no longer than `LINE_BYTES`, and is harmless already.
-        """
-        with self._lock:
-            self._add(line)
-
     def push(self) -> None:
-        """Write what was added; never waits and never raises."""
+        """Write `lines`; never waits and never raises."""
         with self._lock:
+            self._take_lines()
             if not self._waits:
                 self._drain()
             if self._backlog:
@@ -125,6 +126,7 @@ class LineWriter:
         deadline = time.monotonic() + timeout
         while True:
             with self._changed:
+                self._take_lines()
                 if not self._waits:
                     self._drain()
                 if not self._backlog:
@@ -143,10 +145,57 @@ class LineWriter:
             if self._closed:
                 return
             self._closed = True
+            self._take_lines()
             self._lose_all()
             self._changed.notify_all()
             if self._thread is None:
                 self._close_fd()  # else the thread does: it may be about to write
+
+    def _take_lines(self) -> None:
+        """Write `lines`, or take them over."""
+        number = len(self.lines)
+        if not number:
+            return
+        data = "".join(self.lines[:number]).encode("utf-8", "backslashreplace")
+        del self.lines[:number]  # nobody but us; what is appended meanwhile stays
+        is_direct = not (self._backlog or self._unreported or self._draining or self._waits)
+        written = self._put_lines(data) if is_direct and self._fd >= 0 else 0
+        lines = data[written:].splitlines(keepends=True)
+        if self._torn and is_direct and lines:
+            # Before whatever a signal handler has put there: the rest of a line is its beginning.
+            self._backlog.appendleft((lines.pop(0), 0))
+        for line in lines:
+            self._add(line)
+
+    def _put_lines(self, data: bytes) -> int:
+        """Write whole lines without the backlog, which takes a microsecond a line; how much went.
+
+        As many at a time as a pipe takes at once.
+        """
+        done = 0
+        self._draining = True
+        try:
+            while done < len(data):
+                end = min(done + LINE_BYTES, len(data))
+                if end < len(data):
+                    end = data.rfind(b"\n", done, end) + 1
+                written = self._put(data[done:end])
+                done += written
+                if not written:
+                    break
+        except BlockingIOError:
+            pass
+        except OSError:
+            lost = data.count(b"\n", done)
+            self._dropped += lost
+            self._unreported += lost
+            self._torn = bool(done) and data[done - 1] != _END
+            return len(data)
+        finally:
+            self._draining = False
+        if done:
+            self._torn = data[done - 1] != _END
+        return done
 
     def _add(self, line: bytes) -> None:
         if len(self._backlog) >= self._limit and not self._waits:
@@ -294,6 +343,7 @@ class LineWriter:
         self._thread = None
         self._draining = False
         self._backlog.clear()
+        self.lines.clear()
         self._dropped = self._unreported = 0
 
 
