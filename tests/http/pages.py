@@ -42,6 +42,14 @@ class Pages:
                 await send({"type": "http.response.body", "body": b"begun", "more_body": True})
                 await self._read(receive)
                 await send({"type": "http.response.body", "body": b"ended"})
+            case "/echo":
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                more = True
+                while more:
+                    message = await receive()
+                    more = message.get("more_body", False)
+                    body = message.get("body", b"")
+                    await send({"type": "http.response.body", "body": body, "more_body": more})
             case "/refuse":
                 await answer(send, 413, b"too large")
             case "/refuse-slowly":
