@@ -172,6 +172,19 @@ def test_the_verdict_is_the_same_byte_by_byte(stream: bytes, deflate: bool) -> N
     assert ours(pieces, deflate=deflate) == ours([stream], deflate=deflate)
 
 
+@pytest.mark.parametrize(
+    "stream",
+    [
+        encode(1, b"", reserved=4, is_last=False) + encode(0, b"", reserved=4),
+        encode(1, b"a", is_last=False) + encode(0, b"a", reserved=4),
+        encode(8, b"", reserved=4),
+        encode(2, b"", reserved=6),
+    ],
+)
+def test_only_the_first_frame_says_that_a_message_is_compressed(stream: bytes) -> None:
+    assert ours([stream], deflate=True) == Verdict((), 1002)
+
+
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 70000])
 def test_a_frame_has_the_shortest_length(size: int) -> None:
     (frame,) = FrameParser().feed(frames.frame(0x82, bytes(size)))

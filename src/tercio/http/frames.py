@@ -218,7 +218,7 @@ class FrameReader:
                 return opcode, content
             before = self._message = bytearray()
         if self._opcode == TEXT:
-            self._check_text(content, is_last)
+            self._check_text(content)
         # Joined at once: a list of a million fragments of a byte each would be 40 times as large.
         before += content
         if not is_last:
@@ -226,12 +226,15 @@ class FrameReader:
         self._message = None
         return self._opcode, bytes(before)
 
-    def _check_text(self, content: bytes, is_last: bool) -> None:
-        """Fail with the fragment that breaks a text, not with the last one."""
+    def _check_text(self, content: bytes) -> None:
+        """Fail with the fragment that breaks a text, not with the last one.
+
+        Whether it may end where it ends is seen when the message is read as a whole.
+        """
         if self._text is None:
             self._text = _utf8_decoder()
         try:
-            self._text.decode(content, is_last)
+            self._text.decode(content)
         except UnicodeDecodeError as error:
             raise Violation(INVALID_TEXT, "a text is not UTF-8") from error
 

@@ -25,13 +25,17 @@ class Outcome(Enum):
 
 
 class Opening:
-    """The opening of one WebSocket whose request is in order."""
+    """The opening of one WebSocket whose request is in order; it completes the scope."""
 
     __slots__ = ("_denial", "_scope", "handshake", "outcome")
 
     def __init__(self, scope: Scope, handshake: Handshake) -> None:
         self.handshake = handshake
         self.outcome: Outcome | None = None
+        scope.pop("method", None)  # of HTTP's scope, as are all extensions but that of TLS
+        tls = {name: each for name, each in scope.get("extensions", {}).items() if name == "tls"}
+        scope["extensions"] = {"websocket.http.response": {}} | tls
+        scope["subprotocols"] = handshake.subprotocols
         self._scope = scope
         self._denial: Denial | None = None
 

@@ -31,7 +31,6 @@ from tercio.http.service import Service
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds for the client to answer a close frame."""
 
-_CONNECT: Final = "websocket.connect"
 _RECEIVE: Final = "websocket.receive"
 
 
@@ -78,23 +77,19 @@ class WebSocket(asyncio.Protocol):
         service = self._service
         service.joined(self)
         service.hooks.websocket_opened()
+        if rest:
+            self._frames.feed(rest)
         answer = examine(self._scope, deflate=service.limits.websocket_deflate)
         if isinstance(answer, Refusal):
             head_lines = service.head_lines + answer.lines
             self.transport.write(plain(head_lines, answer.status, answer.text.encode()))
-            self._end()
+            self._finish()
             return
         self._opening = Opening(self._scope, answer)
-        self._scope["subprotocols"] = answer.subprotocols
-        self._scope.pop("method", None)  # of HTTP's scope, as are all extensions but that of TLS
-        tls = {
-            name: each for name, each in self._scope.get("extensions", {}).items() if name == "tls"
-        }
-        self._scope["extensions"] = {"websocket.http.response": {}} | tls
-        self._inbox.put({"type": _CONNECT}, 0)
+        self._inbox.put({"type": "websocket.connect"}, 0)
         self.task = service.loop.create_task(self._run())
         if rest:
-            self.data_received(rest)
+            self._pause_reading()
 
     # service.Peer
 
@@ -194,10 +189,7 @@ class WebSocket(asyncio.Protocol):
         if self._phase is _OPEN:
             self.transport.write(frames.close_frame(code, reason))
             self._inbox.end(code, reason)
-        if self._frames.left:
-            self._linger()
-        else:
-            self._end()
+        self._finish()
 
     def _pause_reading(self) -> None:
         if not self._is_reading_paused and not self.transport.is_closing():
@@ -230,6 +222,13 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(frames.close_frame(code, reason))
             self._inbox.end(code, reason)
         self._linger()
+
+    def _finish(self) -> None:
+        """All is said."""
+        if self._frames.left or self._is_reading_paused:
+            self._linger()
+        else:
+            self._end()
 
     def _end(self) -> None:
         """Close when what was written is sent."""
@@ -271,12 +270,12 @@ class WebSocket(asyncio.Protocol):
         except ClientDisconnected:
             pass  # ours: there is nobody to tell, and nothing went wrong
         except BaseException as error:
-            is_cut = isinstance(error, asyncio.CancelledError) and service.is_cutting
-            if not is_cut:  # a drain says what it cuts
-                service.hooks.app_failed()
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            if not (is_cancelled and service.is_cutting):  # a drain says what it cuts
                 service.log.error("Exception in ASGI application\n", exc_info=error)
-            if isinstance(error, asyncio.CancelledError):
+            if is_cancelled:
                 raise
+            service.hooks.app_failed()
         finally:
             self.task = None
             self._leave(code)
@@ -288,7 +287,7 @@ class WebSocket(asyncio.Protocol):
         elif self._phase is Phase.OPENING:
             assert self._opening is not None
             self.transport.write(self._opening.give_up(self._service.head_lines))
-            self._end()
+            self._finish()
 
     async def _send(self, message: Message) -> None:
         """ASGI's ``send``."""
@@ -340,7 +339,7 @@ class WebSocket(asyncio.Protocol):
             self.transport.write(data)
         if opening.outcome is Outcome.REFUSED:
             self._is_closed_by_app = True
-            self._end()
+            self._finish()
         elif opening.outcome is Outcome.ACCEPTED:
             self._phase = Phase.OPEN
             self._opening = None
