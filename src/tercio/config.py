@@ -58,7 +58,7 @@ class Config:
         "auto", kinds.choice("auto", "on", "off"), "Run the ASGI lifespan; 'on' insists on it."
     )
     server: str = APP.option(
-        "uvicorn", kinds.choice("tercio", "uvicorn"), "What speaks HTTP inside a worker."
+        "tercio", kinds.choice("tercio", "uvicorn"), "What speaks HTTP inside a worker."
     )
     loop: str = APP.option(
         "auto",

@@ -14,12 +14,12 @@ from urllib.parse import quote
 
 from tercio.http.asgi import Scope
 from tercio.logs import AccessFormatter, LineHandler
-from tercio.system.lines import LINE_BYTES, LineWriter, escape
+from tercio.system.lines import LineWriter, escape
 
 _RECORD: Final = '%s - "%s %s HTTP/%s" %d'
 
 _KEPT: Final = 1024
-"""Paths whose quoted form is kept. To quote one takes as long as all the rest of a line."""
+"""Parts of lines that are kept: paths and clients, as most lines have what others had before."""
 
 _LONG: Final = 1024
 """Characters of a path with its query, from which on a line may be too long."""
@@ -39,9 +39,12 @@ class AccessLog:
         self._uvicorn = logging.getLogger("uvicorn.access")
         self._handler: LineHandler | None = None
         self._writer: LineWriter | None = None  # None: by `logging`
+        self._lines: list[str] = []  # the writer's
         self._is_added = False  # in this turn of the loop: lines wait to be written
         self._beginning = self._opening = ""
-        self._closings: dict[tuple[str, int], str] = {}
+        self._starts: dict[tuple[str, int] | None, str] = {}  # by client
+        self._closings: dict[int, str] = {}  # by status, of HTTP/1.1
+        self._targets: dict[str, str] = {}  # by path
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Self | None:
@@ -73,12 +76,18 @@ class AccessLog:
         method = scope["method"]
         if not method.isprintable():
             method = escape(method)
-        client = scope["client"] or _NOBODY
-        closing = self._closings.get(status)
-        if closing is None or scope["http_version"] != "1.1":
+        closing = self._closings.get(status) if scope["http_version"] == "1.1" else None
+        if closing is None:
             closing = self._closing(scope["http_version"], status)
-        # At most one a connection and turn: that is the bound of what waits here.
-        line = f"{self._beginning}{client[0]}{client[2]}...
+        client = scope["client"]
+        start = self._starts.get(client) or self._start(client)
+        line = f"{start}{method} {target}{closing}"
+        if len(target) < _LONG:
+            # A connection adds one a turn: their number is the bound of what waits here.
+            self._lines.append(line)
+        else:
+            self._writer.write(line, escaped=True)
+
     def _begin(self) -> None:
         """Look how lines are to be written, and see to it that they are."""
         handler = _untouched(self._own)
@@ -92,17 +101,34 @@ class AccessLog:
             assert isinstance(formatter, AccessFormatter)
             self._handler = handler
             self._writer = handler.writer
+            self._lines = handler.writer.lines
             self._formatter = formatter
             self._beginning, self._opening = formatter.beginning, formatter.opening
-            self._closings = {}
+            self._starts, self._closings = {}, {}
 
     def _push(self, writer: LineWriter) -> None:
         self._is_added = False
         writer.push()
 
-    def _close(self, version: str, status: int) -> str:
+    def _start(self, client: tuple[str, int] | None) -> str:
+        who = f"{client[0]}:{client[1]}" if client else ""
+        if len(self._starts) >= _KEPT:
+            self._starts.clear()
+        start = self._starts[client] = f"{self._beginning}{who}{self._opening}"
+        return start
+
+    def _quoted(self, path: str) -> str:
+        quoted = path if _plain(path) else quote(path)
+        if len(quoted) < _LONG:
+            if len(self._targets) >= _KEPT:
+                self._targets.clear()  # paths that never come again must not keep out those that do
+            self._targets[path] = quoted
+        return quoted
+
+    def _closing(self, version: str, status: int) -> str:
         closing = self._formatter.closing(version, status) + "\n"
-        self._closings[version, status] = closing
+        if version == "1.1":
+            self._closings[status] = closing
         return closing
 
     def _record(self, scope: Scope, status: int) -> None:

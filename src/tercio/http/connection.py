@@ -5,8 +5,8 @@ Two machines run side by side: `Reading` makes requests of bytes, and here they 
     idle --request--> answering --answer complete, nothing waits--> idle
                           |--last answer--> closed, or lingering while more of a request may come
 
-One request is answered at a time. What else was read waits in order, and meanwhile nothing more is
-read: a client that sends many requests at once costs one read of the transport.
+One request is answered at a time. What else was read waits in order, up to a number at which no
+more is read.
 """
 
 import asyncio
@@ -23,11 +23,14 @@ from tercio.http.request import Request
 from tercio.http.response import BODY, DONE, Response, plain
 from tercio.http.service import Service
 from tercio.http.stalls import Stall
-from tercio.http.transports import bytes_wait, client_of, descriptor_of, server_of
+from tercio.http.transports import bytes_wait, client_of, descriptor_of, is_hung_up, server_of
 from tercio.http.websocket import WebSocket
 
 _Waiting = Request | BadRequest | tuple[dict[str, Any], bytes]
 """A request, a refusal, or a WebSocket's scope with the bytes behind its head."""
+
+_AHEAD: Final = 32
+"""Requests that may wait for the answer to another one before reading stops."""
 
 _TOO_BUSY: Final = b"Service Unavailable"
 
@@ -66,16 +69,18 @@ class Connection(Reading):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         service = self.service
         self.transport = cast("asyncio.Transport", transport)
-        client = client_of(transport)
+        client, server = client_of(transport), server_of(transport)
         is_tls = transport.get_extra_info("sslcontext") is not None
         proxies = service.proxies
-        self.is_trusted = proxies is not None and proxies.trusts(client[0] if client else None)
+        # Who comes over a Unix socket has no address: the socket's path stands for all of them.
+        peer = client[0] if client else str(server[0]) if server else None
+        self.is_trusted = proxies is not None and proxies.trusts(peer)
         # Copied for each request: what does not change is put together once.
         self._template = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "server": server_of(transport),
+            "server": server,
             "client": client,
             "scheme": "https" if is_tls else "http",
             "root_path": service.root_path,
@@ -164,7 +169,9 @@ class Connection(Reading):
         if self._waiting is _NOTHING:
             self._waiting = deque()  # few clients send requests ahead: made when one does
         self._waiting.append(item)
-        self.pause_reading()
+        # Read on while they are few: nobody would notice that the client is gone.
+        if len(self._waiting) >= _AHEAD or self._upgrade is not None:
+            self.pause_reading()
 
     def is_last(self, response: Response) -> bool:
         """Whether this answer is to be the last, for a reason of the connection's own."""
@@ -202,8 +209,7 @@ class Connection(Reading):
         match item:
             case Request():
                 self._start(item)
-                if not self._waiting:
-                    self.resume_reading()
+                self.resume_reading()
             case BadRequest():
                 self._say_no(item)
             case (scope, rest):
@@ -235,11 +241,18 @@ class Connection(Reading):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """The application wants more of the body, or the queue is empty."""
-        if self._is_reading_paused and not self._waiting and not self.transport.is_closing():
+        """The application took a part of the body, or a request its turn."""
+        receiving = self.receiving
+        if (
+            self._is_reading_paused
+            and len(self._waiting) < _AHEAD
+            and (receiving is None or receiving.has_room)
+            and self._upgrade is None  # what comes then is no HTTP
+            and not self.transport.is_closing()
+        ):
             self._is_reading_paused = False
             self.transport.resume_reading()
-            if (receiving := self.receiving) is not None:
+            if receiving is not None:
                 self.mark = (self.service.now, receiving.received)
 
     async def until_writable(self) -> None:
@@ -336,7 +349,10 @@ class Connection(Reading):
                 self.refuse(BadRequest(408, "The head of the request took too long."))
         elif self.receiving is not None:
             self._judge_body(self.receiving, now)
-        elif self.current is None and not self._waiting:
+        elif self._waiting:
+            if self._is_reading_paused and is_hung_up(self.transport):
+                self.transport.abort()  # nobody reads, so nobody else would notice
+        elif self.current is None:
             draining = self.service.is_draining
             patience = self.service.quiet if draining else limits.keep_alive_timeout
             if now - self.since >= patience and self.claim() and not bytes_wait(self.transport):

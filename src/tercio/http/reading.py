@@ -13,7 +13,6 @@ from typing import Any, Final
 from httptools import (
     HttpParserCallbackError,
     HttpParserError,
-    HttpParserInvalidMethodError,
     HttpParserUpgrade,
     HttpRequestParser,
 )
@@ -332,7 +331,5 @@ def _reason(error: HttpParserError, service: Service) -> BadRequest:
                 return error.__context__
             service.log.error("a request could not be read", exc_info=error)
             return BadRequest(400, "Invalid HTTP request received.")
-        case HttpParserInvalidMethodError():
-            return BadRequest(501, "The method is not known here.")
         case _:
             return BadRequest(400, "Invalid HTTP request received.")

@@ -27,7 +27,7 @@ class Request(Response):
     __slots__ = (
         "_body",
         "_is_told",
-                "_thrown_away",
+        "_thrown_away",
         "_waiters",
         "begun",
         "expects_continue",
@@ -127,6 +127,11 @@ class Request(Response):
             self.connection.service.hooks.request_ended(status, monotonic() - self.begun)
         if self._waiters:
             self._wake()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more of the body may come before the application takes what there is."""
+        return len(self._body) <= HIGH_WATER
 
     @property
     def is_lonely_and_useful(self) -> bool:

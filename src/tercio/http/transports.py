@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import select
 import struct
 import termios
 
@@ -33,3 +34,16 @@ def bytes_wait(transport: asyncio.BaseTransport) -> bool:
         return False
     answer = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")
     return bool(struct.unpack("i", answer)[0])
+
+
+def is_hung_up(transport: asyncio.BaseTransport) -> bool:
+    """Whether the peer has closed, even if bytes before that are unread.
+
+    Only Linux tells of a peer that closed one direction; elsewhere it must be both.
+    """
+    fd = descriptor_of(transport)
+    if fd < 0:
+        return True
+    poll = select.poll()
+    poll.register(fd, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
