@@ -160,6 +160,7 @@ def test_a_line_is_what_uvicorn_would_write(
         (scope("/a\r\nINFO: b\x1b[2J\x7f\x00"), 200),
         (scope("/", b"\r\nINFO:\x1b[2J\x00\xff\xa0\xad"), 200),
         (scope(method="G\nT"), 200),
+        (scope(client=["\x1b[2J", 5]), 200),
         (scope("/" + "x" * 2 * LINE_BYTES), 200),
         (scope("/", b"\x1b" * 2 * LINE_BYTES), 200),
     ],

@@ -111,43 +111,84 @@ def test_a_stuck_reader_costs_lines_but_no_time(
     assert read_until(reading, lambda found: bool(found)) == ["line 3000 back"]
 
 
+def numbered_lines(first: int, end: int, padding: str = "") -> list[str]:
+    return [f"line {number} {padding}\n" for number in range(first, end)]
+
+
 def test_lines_that_are_added_wait_for_a_push_or_for_another_line(stack: ExitStack) -> None:
     reading, writing = pipe(stack)
     writer = open_writer(stack, writing)
 
-    writer.add(b"line 0\n")
-    writer.add(b"line 1\n")
+    writer.lines += ["line 0\n", "line 1\n"]
     assert writer.pending == 2
     writer.write("line 2")
     assert read_until(reading, lambda found: len(found) == 3) == ["line 0", "line 1", "line 2"]
-    writer.add(b"line 3\n")
+    writer.lines.append("line 3\n")
     writer.push()
     assert read_until(reading, lambda found: len(found) == 1) == ["line 3"]
-    writer.add(b"line 4\n")
+    writer.lines.append("line 4\n")
     assert writer.flush()
     assert read_until(reading, lambda found: len(found) == 1) == ["line 4"]
     assert (writer.pending, writer.dropped) == (0, 0)
 
 
-def test_added_lines_do_not_grow_without_a_bound(stack: ExitStack) -> None:
-    reading, writing = pipe(stack)
+@pytest.mark.parametrize("kind", [pipe, socket_pair])  # a terminal takes any part of a line
+def test_added_lines_stay_whole_whoever_else_writes(
+    stack: ExitStack, kind: Callable[[ExitStack], tuple[int, int]]
+) -> None:
+    reading, writing = kind(stack)
+    writer = open_writer(stack, writing, limit=100_000)
+    others = open_writer(stack, writing, limit=100_000)
+
+    for number in range(0, 4000, 40):
+        writer.lines += numbered_lines(number, number + 40, "x" * (number % 300))
+        writer.push()
+        others.write("another line")
+    lines = read_until(reading, lambda found: len(numbered(found)) == 4000 and len(found) == 4100)
+    assert numbered(lines) == [*range(4000)]
+    assert all(re.fullmatch(r"line \d+ x*|another line", line) for line in lines)
+
+
+@pytest.mark.parametrize("kind", [pipe, terminal, socket_pair])
+def test_added_lines_are_counted_when_nobody_reads(
+    stack: ExitStack, kind: Callable[[ExitStack], tuple[int, int]]
+) -> None:
+    reading, writing = kind(stack)
     writer = open_writer(stack, writing, limit=50)
 
-    for number in range(100):
-        writer.add(b"line %d\n" % number)
+    for number in range(0, 3000, 100):
+        writer.lines += numbered_lines(number, number + 100, "x" * 300)
+        writer.push()
     assert writer.pending <= 50
+    assert writer.dropped > 0
+    lines = read_until(reading, lambda found: len(numbered(found)) + reported(found) == 3000)
+    assert all(re.fullmatch(r"line \d+ x{300}", line) or NOTICE.fullmatch(line) for line in lines)
+    assert writer.dropped == reported(lines)
+    assert sorted(set(numbered(lines))) == numbered(lines)
+
+
+def test_added_lines_are_counted_when_their_reader_is_gone(stack: ExitStack) -> None:
+    reading, writing = socket.socketpair()
+    stack.enter_context(writing)
+    writer = open_writer(stack, writing.fileno())
+    reading.close()
+
+    writer.lines += numbered_lines(0, 100)
     writer.push()
-    assert numbered(read_until(reading, lambda found: len(found) == 100)) == [*range(100)]
-    assert writer.dropped == 0
+    assert (writer.dropped, writer.pending) == (100, 0)
+    writer.lines += numbered_lines(0, 10)
+    writer.close()
+    assert (writer.dropped, writer.pending) == (110, 0)
 
 
 def test_added_lines_reach_a_descriptor_that_needs_a_thread(stack: ExitStack) -> None:
     reading, writing = socket_pair(stack)
     writer = waiting_writer(stack, writing, limit=50)
 
-    writer.add(b"line 0\n")
+    writer.lines += numbered_lines(0, 20)
     writer.push()
-    assert read_until(reading, lambda found: bool(found)) == ["line 0"]
+    found = read_until(reading, lambda found: len(found) == 20)
+    assert numbered(found) == [*range(20)]
 
 
 def test_a_thread_waits_where_the_descriptor_cannot_be_opened_again(stack: ExitStack) -> None:
