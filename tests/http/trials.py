@@ -22,15 +22,21 @@ def play(server: Place, data: bytes, pieces: Iterable[bytes]) -> None:
     """Send the pieces of ``data``, then nothing more, and check all that came of it."""
     try:
         received, seen = server.exchange(pieces, finish=True)
-    except Reset:
-        # Behind the answer to a last request nobody listens: a client that goes on gets a reset.
-        seen = server.recorder.seen
-        if not seen or not seen[-1].is_last:
+    except Reset as reset:
+        # Behind the answer to a last request nobody listens: a client that goes on gets a reset,
+        # before or after it has read that answer.
+        received, seen = reset.received, server.recorder.seen
+        if not (seen and seen[-1].is_last) and not _ends(received, seen):
             raise
     else:
-        methods = [each.method for each in seen if each.is_whole]
-        check_answers(final(received, methods), seen)
+        check_answers(final(received, [each.method for each in seen if each.is_whole]), seen)
     check_readings(data, seen)
+
+
+def _ends(received: bytes, seen: list[Seen]) -> bool:
+    """Whether the last answer said that it is the last."""
+    found = final(received, [each.method for each in seen if each.is_whole])
+    return bool(found) and found[-1].closes
 
 
 def check_answers(answers: list[Answer], seen: list[Seen]) -> None:
