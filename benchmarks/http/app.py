@@ -23,9 +23,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
                 await send(_HELLO_START)
                 await send(_HELLO_BODY)
             case "/echo":
-                await _answer(send, await _body(receive))
+                await _answer(send, b"".join(await _parts(receive)))
             case "/size":
-                await _answer(send, b"%d" % len(await _body(receive)))
+                await _answer(send, b"%d" % sum(map(len, await _parts(receive))))
             case "/mebibyte":
                 await _answer(send, MEBIBYTE)
     elif scope["type"] == "websocket":
@@ -39,14 +39,14 @@ async def _answer(send: Any, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Any) -> bytes:
-    body = b""
+async def _parts(receive: Any) -> list[bytes]:
+    parts = []
     more = True
     while more:
         message = await receive()
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
-    return body
+    return parts
 
 
 async def _echo(receive: Any, send: Any) -> None:

@@ -19,6 +19,9 @@ from benchmarks.http.servers import ROOT, pin
 from benchmarks.http.work import Outcome, Work
 
 PATIENCE: Final = 10.0  # seconds for connections to open, and for the last answers
+_PAUSE: Final = 0.001
+"""Seconds between the pieces of an upload. Without, a slow server would find several of them at
+once, and read less often than a fast one."""
 _KEY: Final = b"bnch"
 
 
@@ -165,8 +168,7 @@ class Connection(asyncio.Protocol):
     def _write(self, index: int) -> None:
         self._transport.write(self._pieces[index])
         if index + 1 < len(self._pieces):
-            # Each piece in its own turn of the loop: the server reads them one by one, mostly.
-            asyncio.get_running_loop().call_soon(self._write, index + 1)
+            asyncio.get_running_loop().call_later(_PAUSE, self._write, index + 1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not by isinstance: uvloop's are no asyncio.Transport.

@@ -38,7 +38,7 @@ REQUESTS = (
     b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\nX: 1\r\n\r\n",
     b"POST /unread HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY,
     b"GET /small HTTP/1.1\r\nHost: h\r\n\r\n" * 5,
-    b"GET /small HTTP/1.1\r\nHost: h\r\n\r\nGET /waits HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /small HTTP/1.1\r\nHost: h\r\n\r\nGET /waits HTTP/1.1\r\nHost: h\r\n\r\n" * 3,
     b"no request\r\n\r\n",
     b"GET /small HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000,
 )

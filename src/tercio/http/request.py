@@ -111,6 +111,7 @@ class Request(Response):
             self._wake()
 
     def finish(self) -> None:
+        self._body = b""  # nobody will take it: there is room again
         connection = self.connection
         connection.service.hooks.request_ended(self.status, monotonic() - self.begun)
         connection.finished(self)

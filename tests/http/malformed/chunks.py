@@ -134,4 +134,12 @@ CHUNKS: tuple[Case, ...] = (
         unless=400,
     ),
     served("a host in a trailer", _trailer(b"Host: i\r\n"), "POST", body=b"hello", unless=400),
+    served(
+        "a last request in a trailer",
+        _trailer(b"Connection: close\r\n"),
+        "POST",
+        body=b"hello",
+        ends=None,
+        unless=400,
+    ),
 )
