@@ -45,7 +45,7 @@ SCENARIOS = {
     "download": Scenario("1 MiB download", Work("/mebibyte", MEBIBYTE, 16)),
     "upload": Scenario(
         "16 KiB upload, chunked, in 4 pieces",
-        Work("/size", b"16384", 128, "chunked", body=_KIBIBYTE * 16, pieces=4),
+        Work("/size", b"16384", 64, "chunked", body=_KIBIBYTE * 16, pieces=4),
     ),
     "connect": Scenario("a connection a request", Work("/", HELLO, 32, close=True)),
     "idle": Scenario("64 busy beside 1,000 idle connections", _HELLO, idle=1000),
