@@ -1,6 +1,7 @@
 """How an answer reaches the client: the same from both servers."""
 
 import re
+import select
 from email.utils import parsedate_to_datetime
 
 import pytest
@@ -260,6 +261,20 @@ def test_a_kept_connection_is_closed_when_it_was_idle(places: Places, server: st
         client.ask("/hello")
         assert client.answer() == (200, b"hello")
         assert client.is_closed()
+
+
+def test_beyond_the_limit_of_connections_one_waits_until_another_leaves(
+    places: Places, server: str
+) -> None:
+    place = places.of(server, limit_connections=2)
+    with place.connect() as first, place.connect() as second, place.connect() as third:
+        third.ask("/hello")
+        for client in (first, second):
+            client.ask("/hello")
+            assert client.answer() == (200, b"hello")
+        assert not select.select([third.sock], [], [], 0.5)[0]
+        first.close()
+        assert third.answer() == (200, b"hello")
 
 
 def test_beyond_the_limit_of_concurrency_503_is_answered(places: Places, server: str) -> None:

@@ -78,6 +78,15 @@ def test_forwarded_addresses_are_read_strictly(
     assert client == [expect(server, uvicorn=uvicorn, tercio=tercio), 0]
 
 
+def test_a_unix_socket_can_be_trusted_by_its_path(
+    places: Places, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = str(tmp_path_factory.mktemp("u") / "s")
+    place = places.of(server, unix=path, forwarded_allow_ips=path)
+    client = json.loads(place.get("/seen", "X-Forwarded-For: 1.2.3.4"))["client"]
+    assert client == expect(server, uvicorn=None, tercio=["1.2.3.4", 0])
+
+
 def test_a_list_of_schemes_is_several_headers(place: Place, server: str) -> None:
     scope = json.loads(place.get("/seen", "X-Forwarded-Proto: http, https"))
     assert scope["scheme"] == expect(server, uvicorn="http", tercio="https")

@@ -288,6 +288,8 @@ def test_after_the_answer_there_is_only_the_disconnect(place: Place) -> None:
 @pytest.mark.parametrize(
     "data",
     [
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",  # a client that begins with TLS
+        b"nonsense\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: rig\r\nno colon\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: rig\r\nContent-Length: -1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: rig\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
