@@ -325,6 +325,11 @@ async def early_hints(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, str(known).encode())
 
 
+async def tls(scope: Scope, receive: Receive, send: Send) -> None:
+    extensions = scope.get("extensions") or {}
+    await answer(send, json.dumps(extensions.get("tls")).encode())
+
+
 # WebSockets
 
 

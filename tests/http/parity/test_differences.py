@@ -2,15 +2,18 @@
 
 import json
 import select
+import socket
+import ssl
 from typing import Any, Final
 
 import pytest
+import trustme
 from websockets.frames import Opcode
 
 from tests.http.parity.place import Place, Places
 from tests.http.parity.test_answers import raw as answer
 from tests.http.parity.test_websockets import HANDSHAKE, raw
-from tests.worker.rig import Client
+from tests.worker.rig import LIMIT, Client
 
 ANSWERED: Final = 200
 
@@ -100,6 +103,35 @@ def test_an_early_hint_can_be_sent(place: Place, server: str) -> None:
             assert client.head() == 103
             assert client.headers["link"] == "</style.css>; rel=preload"
         assert client.answer() == (200, str(known).encode())
+
+
+def test_an_application_learns_who_its_client_is_by_tls(
+    places: Places, server: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    authority = trustme.CA()
+    directory = tmp_path_factory.mktemp("tls")
+    issued = authority.issue_cert("127.0.0.1")
+    files = {
+        "ssl_certfile": issued.cert_chain_pems[0],
+        "ssl_keyfile": issued.private_key_pem,
+        "ssl_ca_certs": authority.cert_pem,
+    }
+    options: dict[str, Any] = {"ssl_cert_reqs": 2}
+    for name, blob in files.items():
+        options[name] = str(directory / name)
+        blob.write_to_path(options[name])
+    place = places.of(server, **options)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    authority.issue_cert("client.test", common_name="Somebody").configure_cert(context)
+    plain = socket.create_connection(place.rig.address, LIMIT)
+    secure = context.wrap_socket(plain, server_hostname="127.0.0.1")
+    with Client(place.rig.address, secure) as client:
+        client.ask("/tls")
+        told = json.loads(client.answer()[1]) or {"client_cert_name": None, "tls_version": None}
+    wanted = expect(server, uvicorn=None, tercio="CN=Somebody,OU=")
+    assert str(told["client_cert_name"]).startswith(str(wanted))
+    assert told["tls_version"] == expect(server, uvicorn=None, tercio=0x0304)
 
 
 # Answers
