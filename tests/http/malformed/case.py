@@ -23,8 +23,8 @@ class Request:
     body: bytes = b""
     header: tuple[bytes, bytes] | None = None
     """One of its header fields."""
-    ends: bool | None = False
-    """Whether the connection ends with its answer; None for what may do so."""
+    ends: bool = False
+    """Whether the connection ends with its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def served(
     query: bytes = b"",
     body: bytes = b"",
     header: tuple[bytes, bytes] | None = None,
-    ends: bool | None = False,
+    ends: bool = False,
     unless: int | None = None,
 ) -> Case:
     """A case that is served; ``unless`` is a status that does as well."""

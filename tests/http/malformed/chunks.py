@@ -139,7 +139,7 @@ CHUNKS: tuple[Case, ...] = (
         _trailer(b"Connection: close\r\n"),
         "POST",
         body=b"hello",
-        ends=None,
+        ends=True,
         unless=400,
     ),
 )
