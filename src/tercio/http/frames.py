@@ -82,7 +82,7 @@ class FrameReader:
         self._message: bytearray | None = None  # of several frames
         self._opcode = BINARY  # of that message
         self._is_compressed = False
-        self._text: IncrementalDecoder | None = None
+        self._text: IncrementalDecoder | None = None  # of a whole text nothing stays in it
 
     def agree(self, deflate: Deflate | None) -> None:
         """The handshake is over."""
@@ -200,7 +200,6 @@ class FrameReader:
         if opcode:
             self._opcode = opcode
             self._is_compressed = bool(first & COMPRESSED)
-            self._text = None
         before = self._message
         room = self._max_size - (len(before) if before is not None else 0)
         if self._is_compressed:

@@ -172,7 +172,7 @@ class Service:
             self.now = monotonic()
             self._sweeper = self.loop.call_later(self._period, self._sweep)
 
-    def left(self, peer: Peer) -> None:
+    def left(self, peer: object) -> None:
         """A connection is lost, or another protocol took over."""
         self.connections.discard(peer)
         self.settled()
