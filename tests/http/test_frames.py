@@ -1,6 +1,7 @@
 """Frames against the parser of `websockets`: however they are cut, the verdict is the same."""
 
 import itertools
+import sys
 import zlib
 from dataclasses import dataclass
 
@@ -201,3 +202,9 @@ def test_a_reader_keeps_nothing_that_was_read() -> None:
     assert reader.read() == (9, b"x")
     assert reader.read() is None
     assert reader.left == 0
+    data = encode(2, bytes(100))
+    before = sys.getrefcount(data)
+    reader.feed(data)
+    assert reader.read() == (2, bytes(100))
+    assert reader.read() is None
+    assert sys.getrefcount(data) == before

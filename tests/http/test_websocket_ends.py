@@ -213,6 +213,53 @@ def test_a_cancelled_wait_loses_no_message(loop: str) -> None:
     over(loop, app, main)
 
 
+def test_a_close_is_answered_whatever_waits_before_it(loop: str) -> None:
+    app = Told()
+
+    async def main(running: Running) -> None:
+        async with WebSocketWire(running.address) as wire:
+            await _open(app, wire)
+            await wire.send([encode(TEXT, b"unread") * 20])
+            await app.send({"type": "websocket.close"})
+            assert await wire.close() == (1000, "")
+            assert (await app.hears())["text"] == "unread"
+            app.ends()
+
+    over(loop, app, main, ws_max_queue=3)
+
+
+def test_a_client_that_goes_on_after_its_close_is_not_reset(loop: str) -> None:
+    async def main(running: Running) -> None:
+        for _ in range(20):
+            async with WebSocketWire(running.address) as wire:
+                assert await wire.upgrade() == 101
+                reading = asyncio.ensure_future(wire.end())
+                await wire.send([close(4002) + b"chatter" * 1000, b"chatter" * 100_000])
+                assert await reading == (4002, "")
+
+    over(loop, echo, main, linger=LIMIT)
+
+
+def test_an_application_that_goes_on_alone_is_kept(loop: str) -> None:
+    app = Told()
+
+    async def main() -> None:
+        async with bare(app) as (service, address):
+            async with WebSocketWire(address) as wire:
+                await wire.send([request()])
+                await app.accept()
+                assert await wire.answer() == 101
+            assert (await app.hears())["code"] == 1006
+            async with asyncio.timeout(LIMIT):
+                while service.connections:
+                    await asyncio.sleep(0)
+            assert len(service.lost) == 1
+            app.ends()
+
+    with asyncio.Runner(loop_factory=factory(loop)) as runner:
+        runner.run(main())
+
+
 def test_several_tasks_may_wait_for_messages(loop: str) -> None:
     app = Told()
 
@@ -350,6 +397,57 @@ def test_a_client_that_reads_nothing_is_cut(loop: str) -> None:
             assert await app.hears() == _disconnect(1006)
             app.ends()
             await settled(service)
+
+    with asyncio.Runner(loop_factory=factory(loop)) as runner:
+        runner.run(main())
+
+
+def test_a_client_that_reads_again_stays(loop: str) -> None:
+    app = Told()
+
+    async def main() -> None:
+        options = {"timeout_write": 100.0, "ws_ping_interval": 0.0}
+        async with bare(app, **options) as (service, address), WebSocketWire(address) as wire:
+            await wire.send([request()])
+            await app.accept()
+            assert await wire.answer() == 101
+            peer = await only_peer(service)
+            sending = asyncio.ensure_future(_send_for_ever(app))
+            await _blocked(peer.transport)
+            peer.sweep(service.now + 99)
+            sending.cancel()
+            while peer.transport.get_write_buffer_size():
+                await wire.frame()
+            for late in (100, 300, 1000, 1e6):
+                peer.sweep(service.now + late)
+            app.ends()
+            assert await wire.close() == (1000, "")
+
+    with asyncio.Runner(loop_factory=factory(loop)) as runner:
+        runner.run(main())
+
+
+def test_an_application_that_takes_nothing_is_not_the_clients_fault(loop: str) -> None:
+    """Nobody reads what it answers to the ping."""
+    app = Told()
+
+    async def main() -> None:
+        options = {"ws_ping_interval": 1000.0, "ws_ping_timeout": 500.0, "ws_max_queue": 1}
+        async with bare(app, **options) as (service, address), WebSocketWire(address) as wire:
+            await wire.send([request()])
+            await app.accept()
+            assert await wire.answer() == 101
+            peer = await only_peer(service)
+            await wire.send([encode(TEXT, b"unread")])
+            for late in range(0, 10_000, 400):
+                peer.sweep(service.now + late)
+            await wire.turns()
+            assert peer in service.connections
+            assert (await app.hears())["text"] == "unread"
+            pings = await wire.frames(2)
+            assert [ping.opcode for ping in pings] == [PING, PING]
+            app.ends()
+            assert await wire.close() == (1000, "")
 
     with asyncio.Runner(loop_factory=factory(loop)) as runner:
         runner.run(main())
