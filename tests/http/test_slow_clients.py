@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -176,6 +177,34 @@ def test_a_client_that_stops_reading_in_the_middle_is_cut(loop: str, pages: Page
             received += len(sock.recv(1 << 20))
         until(lambda: served.counts.connections == 0)
         until(lambda: served.counts.in_flight == 0)
+
+
+@pytest.mark.chaos("C38")
+def test_a_crowd_of_slow_clients_holds_up_nobody(loop: str, pages: Pages) -> None:
+    """Slow heads, slow bodies and slow readers; all are gone in the end, others are answered."""
+    begins = (
+        HEAD,
+        b"POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n",
+        b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"",
+    )
+    options = SLOW | BODY | {"timeout_write": 0.5, "timeout_keep_alive": 2.0}
+    with ExitStack() as stack:
+        served = stack.enter_context(Served(pages, loop=loop, **options))
+        for _ in range(40):
+            for begin in begins:
+                sock = stack.enter_context(served.connect())
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                sock.sendall(begin)
+        answered = 0
+        while served.counts.lost - answered < 159:
+            answered += 1
+            with Client(served.address) as client:
+                for _ in range(20):
+                    client.ask("/")
+                    assert client.answer() == (200, b"here")
+        until(lambda: served.counts.connections == 0)
+        assert served.counts.in_flight == 0
 
 
 def test_a_client_that_reads_slowly_gets_all(loop: str, pages: Pages) -> None:
