@@ -166,7 +166,10 @@ class Connection(Answering):
 
 
 def _extensions(transport: asyncio.BaseTransport) -> dict[str, dict[str, Any]]:
-    extensions: dict[str, dict[str, Any]] = {"http.response.early_hint": {}}
+    extensions: dict[str, dict[str, Any]] = {
+        "http.response.early_hint": {},
+        "http.response.pathsend": {},
+    }
     if (ssl_object := transport.get_extra_info("ssl_object")) is not None:
         extensions["tls"] = tls.extension(ssl_object)
     return extensions

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from tercio.http.asgi import Message, Scope
+from tercio.http.files import send_file
 
 if TYPE_CHECKING:
     from tercio.http.connection import Connection
@@ -137,6 +138,8 @@ class Response:
             raise RuntimeError(f"{kind!r} was sent after the answer was complete")
         elif kind == "http.response.body":
             self._continue(message)
+        elif kind == "http.response.pathsend" and stage == HEAD:
+            await send_file(self, message["path"])
         else:
             raise RuntimeError(f"expected 'http.response.body', not {kind!r}")
 

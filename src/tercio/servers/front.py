@@ -111,6 +111,11 @@ class Front(ABC):
         if self._lifespan is not None:
             await self._lifespan.stop()
 
+    def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that another worker took out of its loop."""
+        assert self._entrance is not None
+        self._entrance.adopt(connection)
+
     def owned_fds(self) -> list[int]:
         if self._entrance is None or self._engine is None:
             return []

@@ -18,7 +18,9 @@ class _Engine(Service):
 
 
 class TercioServer(Front):
-    """See `port.Server`."""
+    """See `port.Server`. ``service`` has the connections, once it is started."""
+
+    service: Service
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
         config = self.config
@@ -26,7 +28,7 @@ class TercioServer(Front):
         if config.server_header:
             headers.insert(0, (b"server", b"tercio"))
         access = AccessLog.of(asyncio.get_running_loop()) if config.access_log else None
-        return _Engine(
+        engine = self.service = _Engine(
             app,
             hooks,
             Limits.of(config),
@@ -37,6 +39,7 @@ class TercioServer(Front):
             proxies=Proxies(config.forwarded_allow_ips) if config.proxy_headers else None,
             access=access,
         )
+        return engine
 
 
 def _name_and_value(line: str) -> tuple[bytes, bytes]:
