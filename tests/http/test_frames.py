@@ -204,6 +204,7 @@ def test_a_reader_keeps_nothing_that_was_read() -> None:
     assert reader.left == 0
     data = encode(2, bytes(100))
     before = sys.getrefcount(data)
+    reader = FrameReader(100)
     reader.feed(data)
     assert reader.read() == (2, bytes(100))
     assert reader.read() is None

@@ -10,6 +10,7 @@ from tercio.http.asgi import Message, Receive, Scope, Send
 from tests.http.framing import BINARY, CONTINUATION, PING, PONG, TEXT, close, encode
 from tests.http.harness import LIMIT, Running
 from tests.http.upgraded import WebSocketWire, lifespan, over, request
+from tests.http.wire import Reset
 
 BODY = "websocket.http.response.body"
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
@@ -108,8 +109,9 @@ async def _client(running: Running, chance: random.Random) -> None:
                         await wire.send(pieces)
                 if chance.random() < 0.3:
                     wire.finish()
-                    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                    with contextlib.suppress(TimeoutError, asyncio.CancelledError, Reset):
                         await asyncio.wait_for(asyncio.shield(reading), 0.1)
             finally:
                 reading.cancel()
-                await asyncio.wait([reading])
+                with contextlib.suppress(asyncio.CancelledError, Reset):  # it spoke out of turn
+                    await reading

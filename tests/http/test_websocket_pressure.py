@@ -94,9 +94,9 @@ def test_the_queue_holds_as_many_as_the_option_says(loop: str) -> None:
             await app.accept()
             assert await wire.answer() == 101
             peer = await only_peer(service)
-            await wire.send([b"".join(encode(TEXT, b"%d" % number) for number in range(12))])
-            # The thirteenth is broken; nobody looks at it before the first five are taken.
-            await wire.send([encode(7)])
+            frames = [encode(TEXT, b"%d" % number) for number in range(12)]
+            # The thirteenth is broken; nobody looks at it before there is room.
+            await wire.send([b"".join([*frames, encode(7)])])
             await wire.turns(10)
             assert peer in service.connections
             heard = [(await app.hears())["text"] for _ in range(10)]
@@ -108,6 +108,35 @@ def test_the_queue_holds_as_many_as_the_option_says(loop: str) -> None:
 
     with asyncio.Runner(loop_factory=factory(loop)) as runner:
         runner.run(main())
+
+
+def test_an_application_that_always_finds_a_message_lets_the_loop_go(loop: str) -> None:
+    app = Told()
+    count = 20_000
+
+    async def main(running: Running) -> None:
+        async with WebSocketWire(running.address) as wire:
+            await wire.send([request()])
+            await app.accept()
+            assert await wire.answer() == 101
+            await wire.send([encode(TEXT, b"x") * count])
+            turns = 0
+
+            async def turn() -> None:
+                nonlocal turns
+                while True:
+                    await asyncio.sleep(0)
+                    turns += 1
+
+            turning = asyncio.ensure_future(turn())
+            for _ in range(count):
+                await app.receive()
+            turning.cancel()
+            assert turns >= count // 32 // 2
+            app.ends()
+            assert (await wire.close())[0] == 1000
+
+    over(loop, app, main)
 
 
 def test_a_sender_waits_for_a_client_that_does_not_read(loop: str) -> None:

@@ -27,6 +27,7 @@ from tercio.http.outbox import Outbox
 from tercio.http.pings import Overdue, Pings
 from tercio.http.response import plain
 from tercio.http.service import Service
+from tercio.http.transports import bytes_wait
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds for the client to answer a close frame."""
@@ -224,8 +225,8 @@ class WebSocket(asyncio.Protocol):
         self._linger()
 
     def _finish(self) -> None:
-        """All is said."""
-        if self._frames.left or self._is_reading_paused:
+        """All is said. To close while bytes of the client are unread would send a reset."""
+        if self._frames.left or bytes_wait(self.transport):
             self._linger()
         else:
             self._end()
