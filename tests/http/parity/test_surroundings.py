@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import trustme
 from websockets.frames import Opcode
-from websockets.sync.client import connect
 
 from tests.http.parity.place import Place, Places
-from tests.http.parity.test_websockets import opened, raw, refused
-from tests.worker.rig import LIMIT, Client
+from tests.http.parity.test_websockets import Raw, opened, raw, refused
+from tests.worker.rig import LIMIT
 
 AUTHORITY = trustme.CA()
 
@@ -107,16 +106,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"ssl_certfile": str(directory / "chain"), "ssl_keyfile": str(directory / "key")}
 
 
-def secure(place: Place) -> Client:
+def secure(places: Places, server: str, files: dict[str, Any]) -> Raw:
+    place = places.of(server, **files)
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
     context.set_alpn_protocols(["h2", "http/1.1"])
     plain = socket.create_connection(place.rig.address, LIMIT)
-    return Client(place.rig.address, context.wrap_socket(plain, server_hostname="127.0.0.1"))
+    return Raw(place.rig.address, context.wrap_socket(plain, server_hostname="127.0.0.1"))
 
 
 def test_over_tls_the_scheme_is_https(places: Places, server: str, files: dict[str, Any]) -> None:
-    with secure(places.of(server, **files)) as client:
+    with secure(places, server, files) as client:
         assert isinstance(client.sock, ssl.SSLSocket)
         assert client.sock.selected_alpn_protocol() == "http/1.1"
         client.ask("/seen")
@@ -127,19 +127,15 @@ def test_a_large_body_goes_both_ways_over_tls(
     places: Places, server: str, files: dict[str, Any]
 ) -> None:
     data = bytes(range(256)) * 20_000
-    with secure(places.of(server, **files)) as client:
+    with secure(places, server, files) as client:
         client.ask("/messages", method="POST", body=data)
         assert client.answer() == (200, data)
 
 
 def test_over_tls_a_websocket_is_wss(places: Places, server: str, files: dict[str, Any]) -> None:
-    place = places.of(server, **files)
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    host, port = place.rig.address
-    address = f"wss://{host}:{port}/ws-seen"
-    with connect(address, ssl=context, open_timeout=LIMIT, proxy=None) as client:
-        assert json.loads(client.recv(LIMIT))["scheme"] == "wss"
+    with secure(places, server, files) as client:
+        client.upgrade("/ws-seen")
+        assert json.loads(client.next()[1])["scheme"] == "wss"
 
 
 # The end of a worker
