@@ -10,7 +10,7 @@ import pytest
 import trustme
 from websockets.frames import Opcode
 
-from tests.http.parity.place import Place, Places
+from tests.http.parity.place import Places
 from tests.http.parity.test_websockets import Raw, opened, raw, refused
 from tests.worker.rig import LIMIT
 
