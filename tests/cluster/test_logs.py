@@ -106,7 +106,7 @@ def test_the_start_says_what_one_needs_to_know(cluster: Cluster) -> None:
     assert banner[0] == "INFO:     Tercio serves app:app"
     said = "\n".join(banner)
     for words in (
-        f"http://127.0.0.1:{cluster.port}", "2 (as asked)", "uvicorn", f"pid {cluster.pid}",
+        f"http://127.0.0.1:{cluster.port}", "2 (as asked)", "tercio", f"pid {cluster.pid}",
         str(cluster.control.parent), "tercio status", "tercio reload", "tercio stop",
     ):  # fmt: skip
         assert words in said
