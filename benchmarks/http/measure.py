@@ -112,6 +112,7 @@ def main() -> None:
     print(f"{options.rounds} rounds of {options.seconds:g} s, medians (least-most).")
     if not shutil.which("wrk"):
         print("Without wrk (apt install wrk) the clients are Python: slower, and smaller batches.")
+    measured: dict[str, dict[str, list[Cell]]] = {}
     for name in options.scenarios.split(","):
         if name == MEMORY:
             print(f"\n### memory of {memory.CONNECTIONS:,} idle connections\n")
@@ -128,6 +129,10 @@ def main() -> None:
         print(f"\n### {scenario.title} ({scenario.work.connections} connections, {client})\n")
         cells = measure(scenario, servers, options.rounds, options.seconds)
         print(table.of_cells(cells), flush=True)
+        if not scenario.logs:
+            measured[scenario.title] = cells
+    if len(measured) > 1:
+        print(f"\n### all of it\n\n{table.summary(measured)}")
 
 
 if __name__ == "__main__":

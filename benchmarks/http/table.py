@@ -45,8 +45,7 @@ def of_cells(rounds: dict[str, list[Cell]]) -> str:
     )
     lines = _header(columns)
     for name, cells in rounds.items():
-        errors = sum(cell.outcome.errors for cell in cells)
-        if errors:
+        if errors := _errors(cells):
             first = next(cell.outcome.first_error for cell in cells if cell.outcome.errors)
             lines.append(_row(name, *["void"] * (len(columns) - 2), f"{errors}: {first}"))
             continue
@@ -70,6 +69,30 @@ def of_cells(rounds: dict[str, list[Cell]]) -> str:
     return "\n".join(lines)
 
 
+def summary(scenarios: dict[str, dict[str, list[Cell]]]) -> str:
+    """Beside uvicorn, a row for each scenario: requests a CPU second, and p99."""
+    servers = list(next(iter(scenarios.values())))
+    costs = _header(("requests a CPU second, beside uvicorn", *servers))
+    # What else the machine does only ever adds to a p99: the quietest round says most.
+    waits = _header(("p99 of the quietest round, beside uvicorn", *servers))
+    for name, rounds in scenarios.items():
+        bases = rounds.get("uvicorn")
+        costs.append(_row(name, *(_of_costs(bases, cells) for cells in rounds.values())))
+        waits.append(_row(name, *(_of_waits(bases, cells) for cells in rounds.values())))
+    return "\n".join([*costs, "", *waits])
+
+
+def _of_costs(bases: Sequence[Cell] | None, cells: Sequence[Cell]) -> str:
+    return "void" if _errors(cells) else _beside(bases, cells, lambda cell: 1 / cell.cost)
+
+
+def _of_waits(bases: Sequence[Cell] | None, cells: Sequence[Cell]) -> str:
+    if bases is None or _errors(cells):
+        return "void" if bases else ""
+    least, base = (min(cell.outcome.p99 for cell in each) for each in (cells, bases))
+    return f"{least / base:.2f}"
+
+
 def of_memory(rounds: dict[str, list[Memory]]) -> str:
     lines = _header(("server", "KiB a connection", "beside uvicorn", "server without, MiB", "lost"))
     for name, seen in rounds.items():
@@ -89,6 +112,10 @@ def spread(values: Sequence[float], digits: int) -> str:
     """``median (least-most)``"""
     shown = (statistics.median(values), min(values), max(values))
     return "{:.{n}f} ({:.{n}f}-{:.{n}f})".format(*shown, n=digits)
+
+
+def _errors(cells: Sequence[Cell]) -> int:
+    return sum(cell.outcome.errors for cell in cells)
 
 
 def _base(name: str) -> str:
