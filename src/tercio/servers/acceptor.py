@@ -10,9 +10,11 @@ import asyncio
 import errno
 import inspect
 import logging
+import select
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 _log = logging.getLogger("tercio.acceptor")
@@ -28,6 +30,9 @@ class Gate(Protocol):
 
     def has_room(self) -> bool:
         """Whether one more connection may come in. After False the acceptors are paused."""
+
+    def arrives(self) -> None:
+        """A connection is on its way."""
 
     def ran_out(self, error: OSError) -> None:
         """Descriptors or memory ran out: pause the acceptors."""
@@ -52,12 +57,12 @@ class Acceptor:
         self._protocol = protocol
         self._gate = gate
         self._loop = asyncio.get_running_loop()
+        self._connection = _connections_of(listener)
+        # To ask costs 0.6 us, and an accept() that finds nothing 4 us: it raises an exception.
+        self._waiting = select.poll()
+        self._waiting.register(listener, select.POLLIN)
+        # Accepted and without a protocol yet, such as TLS handshakes.
         self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
-
-    @property
-    def arrivals(self) -> int:
-        """Connections that are accepted and have no protocol yet, such as TLS handshakes."""
-        return len(self._arrivals)
 
     def resume(self) -> None:
         """Accept from now on."""
@@ -72,6 +77,7 @@ class Acceptor:
         connection.setblocking(False)
         task = self._loop.create_task(self._connect(connection))
         self._arrivals[task] = connection
+        self._gate.arrives()
         task.add_done_callback(self._arrived)
 
     def drop_arrivals(self) -> None:
@@ -94,7 +100,7 @@ class Acceptor:
             if not self._gate.has_room():
                 return
             try:
-                connection, _ = self.listener.accept()
+                fd, _ = self.listener._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -103,7 +109,9 @@ class Acceptor:
                 # The listener stays readable: without a pause this would be a busy loop.
                 self._gate.ran_out(error)
                 return
-            self.take(connection)
+            self.take(self._connection(fileno=fd))
+            if not self._waiting.poll(0):
+                return
 
     async def _connect(self, connection: socket.socket) -> None:
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
@@ -119,3 +127,14 @@ class Acceptor:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection could not be set up", exc_info=error)
         self._gate.arrived()
+
+
+def _connections_of(listener: socket.socket) -> Callable[..., socket.socket]:
+    """Sockets of the listener's kind, which know it by heart.
+
+    `socket.accept` and the loops ask each socket for its family and type, and it makes an enum of
+    a number each time: 4 us a connection, of 40.
+    """
+    family, kind = int(listener.family), int(listener.type)
+    known: Any = type("Connection", (socket.socket,), {"family": family, "type": kind})
+    return partial(known, family, kind, listener.proto)

@@ -53,6 +53,7 @@ class Entrance:
         self._is_open = False
         self._is_full = False  # paused although it is open
         self._retry: asyncio.TimerHandle | None = None
+        self._arrivals = 0
 
     @property
     def listeners(self) -> list[socket.socket]:
@@ -60,8 +61,8 @@ class Entrance:
 
     @property
     def arrivals(self) -> int:
-        """Connections that are accepted and have no protocol yet."""
-        return sum(acceptor.arrivals for acceptor in self._acceptors)
+        """Connections that are accepted and have no protocol yet, such as TLS handshakes."""
+        return self._arrivals
 
     @property
     def tls(self) -> ssl.SSLContext | None:
@@ -121,16 +122,20 @@ class Entrance:
             f"accepting nothing for {_RETRY:g} s, or until a connection leaves: {error.strerror}"
         )
 
+    def arrives(self) -> None:
+        self._arrivals += 1
+
     def arrived(self) -> None:
+        self._arrivals -= 1
         self.look()  # it may be gone instead
-        if not self.arrivals:
+        if not self._arrivals:
             self._settled()
 
     def _has_room(self) -> bool:
         return self._count() < self._limit
 
     def _count(self) -> int:
-        return self._held() + self.arrivals
+        return self._held() + self._arrivals
 
     def _accept(self) -> None:
         self._cancel_retry()
