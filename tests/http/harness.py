@@ -22,6 +22,8 @@ from tercio.servers.port import Server
 
 LIMIT = 30.0  # seconds for anything that is waited for
 
+_TURNS = 10
+
 T = TypeVar("T")
 
 
@@ -109,8 +111,9 @@ async def serving(app: App, *, unix: str = "", **options: Any) -> AsyncIterator[
         finally:
             await running.server.stop()
             listener.close()
-    # A callback of a task that has just ended may still be on its way.
-    for _ in range(3):
+    # A callback of what has just ended may still be on its way: an aborted transport of uvloop
+    # takes some turns to tell.
+    for _ in range(_TURNS):
         await asyncio.sleep(0)
     assert running.complaints == []
     assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()

@@ -62,6 +62,10 @@ class Pages:
                     more = index < 63
                     body = bytes(MIB)
                     await send({"type": "http.response.body", "body": body, "more_body": more})
+            case "/whole":
+                await answer(send, 200, bytes(16 * MIB))
+            case _ if path.startswith("/bytes-"):
+                await answer(send, 200, bytes(int(path.partition("-")[2])))
             case _:
                 await answer(send, 200, b"here")
 
