@@ -221,7 +221,10 @@ class Config:
         64 * KIB, kinds.size(low=256), "The largest head of a request to take."
     )
     limit_head_fields: int = HTTP.option(
-        100, kinds.whole(1, 10_000), "The most header fields to take."
+        100,
+        kinds.whole(1, 10_000),
+        "The most header fields to take.",
+        aliases=("--limit-request-fields",),
     )
     linger: float = HTTP.option(
         1.0,

@@ -32,7 +32,17 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
         True,
         "use --limit-jitter, a share such as 0.1 of --limit-max-requests",
     ),
-    (("--worker-connections", "--backpressure"), True, "use --limit-concurrency"),
+    (("--worker-connections",), True, "use --limit-connections"),
+    (("--backpressure",), True, "use --limit-concurrency"),
+    (
+        (
+            "--limit-request-field_size",
+            "--limit-request-field-size",
+            "--h11-max-incomplete-event-size",
+        ),
+        True,
+        "use --limit-head",
+    ),
     (("--workers-max-rss",), True, "use --limit-max-memory, with a unit such as 300MiB"),
     (
         ("--chdir", "--working-dir"),
