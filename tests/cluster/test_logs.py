@@ -83,21 +83,31 @@ def test_a_stuck_log_does_not_hold_a_stop(cluster: Cluster) -> None:
     cluster.reading.set()
 
 
+def busy(cluster: Cluster) -> list[int]:
+    """Slots whose worker has answered something."""
+    return [each["slot"] for each in cluster.status()["workers"] if each["requests"]]
+
+
 def test_lines_of_four_workers_are_whole(cluster: Cluster) -> None:
     cluster.write_app(LOGGING_APP)
     cluster.start("-w", "4")
-    clients = [threading.Thread(target=ask, args=(cluster, 100)) for _ in range(8)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
+    asked = 0
+    # The kernel chooses who accepts: one worker may take all clients of a round.
+    while asked == 0 or (len(busy(cluster)) < 2 and asked < 16_000):
+        clients = [threading.Thread(target=ask, args=(cluster, 100)) for _ in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        asked += 800
     assert cluster.stop() == 0
     ours = [line for line in cluster.lines if "127.0.0.1:" in line and " - " in line]
     theirs = [line for line in cluster.lines if "xxx" in line]
-    assert len(ours) == len(theirs) == 800
+    assert len(ours) == len(theirs) == asked
     assert not [line for line in ours if not ACCESS.fullmatch(line)]
     assert not [line for line in theirs if not APP_LINE.fullmatch(line)]
-    assert len({line.split()[3] for line in theirs}) > 1, "one worker alone proves nothing"
+    # One worker alone would prove nothing.
+    assert len({line.split()[3] for line in theirs}) > 1
 
 
 def test_the_start_says_what_one_needs_to_know(cluster: Cluster) -> None:

@@ -133,7 +133,11 @@ def test_port_0_is_one_port_that_all_workers_share_and_only_they_serve(cluster: 
     assert not held & watched(cluster.pid)
     worker = cluster.pids()[0]
     taken = {fd for fd, inode in socket_fds(worker).items() if inode == listener}
-    assert taken & watched(worker)
+    # A worker begins to accept when it has read that it may.
+    deadline = time.monotonic() + PATIENCE
+    while not taken & watched(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_listener_survives_a_reload(cluster: Cluster) -> None:

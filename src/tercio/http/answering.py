@@ -26,6 +26,9 @@ _Waiting = Request | BadRequest | tuple[dict[str, Any], bytes]
 _AHEAD: Final = 32
 """Requests that may wait for the answer to another one before reading stops."""
 
+_MOST: Final = 128
+"""Requests that may wait at all: a read of the transport can bring thousands."""
+
 _TOO_BUSY: Final = b"Service Unavailable"
 
 
@@ -109,6 +112,18 @@ class Answering(Reading):
         # Read on while they are few: nobody would notice that the client is gone.
         if len(self._waiting) >= _AHEAD or self._upgrade is not None:
             self.pause_reading()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= _MOST
+
+    def end_reading(self) -> None:
+        # As at any `Connection: close`, the client has to ask again for what was not answered.
+        self.reads_on = False
+        self._is_refused = True
+        last = self._waiting[-1]
+        if isinstance(last, Request):
+            last.keep_alive = False
 
     def is_last(self, response: Response) -> bool:
         """Whether this answer is to be the last, for a reason of the connection's own."""

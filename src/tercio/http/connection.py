@@ -31,7 +31,7 @@ class Connection(Answering):
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self.is_released = False
-        self._stall: Stall | None = None
+        self._stall = Stall()
 
     # What the transport calls
 
@@ -42,7 +42,9 @@ class Connection(Answering):
         is_tls = transport.get_extra_info("sslcontext") is not None
         proxies = service.proxies
         # Who comes over a Unix socket has no address: the socket's path stands for all of them.
-        peer = client[0] if client else str(server[0]) if server else None
+        # Over TCP, one without an address is gone already, and nobody knows who it was.
+        is_unix = server is not None and server[1] is None
+        peer = client[0] if client else str(server[0]) if server and is_unix else None
         self.is_trusted = proxies is not None and proxies.trusts(peer)
         # Copied for each request: what does not change is put together once.
         self._template = {
@@ -77,7 +79,6 @@ class Connection(Answering):
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
-        self._stall = Stall(self.service.now, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
@@ -112,32 +113,33 @@ class Connection(Answering):
         kept = socket.socket(fileno=os.dup(descriptor_of(transport)))
         self.is_released = True
         # Not close(): asyncio may shut a closing socket down, and that would reach the copy.
-        transport.abort()
+        self.abort()
         return kept
 
     def sweep(self, now: float) -> None:
-        """Judge who lets wait: see `service.Peer`."""
         limits = self.service.limits
-        if self.is_write_paused:
-            stall = self._stall
-            if stall is not None and stall.is_over(
-                now, self.transport.get_write_buffer_size(), limits.write_timeout
-            ):
-                self.transport.abort()
+        transport = self.transport
+        if transport.get_write_buffer_size():
+            if self._stall.is_over(now, transport, limits.write_timeout):
+                self.abort()
+        elif self._waiting and self._is_reading_paused and is_hung_up(transport):
+            self.abort()  # nobody reads, so nobody else would notice
         elif self.in_head:
-            if now - self.since > limits.head_timeout and not bytes_wait(self.transport):
+            if now - self.since > limits.head_timeout and not bytes_wait(transport):
                 self.refuse(BadRequest(408, "The head of the request took too long."))
         elif self.receiving is not None:
             self._judge_body(self.receiving, now)
-        elif self._waiting:
-            if self._is_reading_paused and is_hung_up(self.transport):
-                self.transport.abort()  # nobody reads, so nobody else would notice
-        elif self.current is None:
+        elif self.current is None and not self._waiting:
             draining = self.service.is_draining
             patience = self.service.quiet if draining else limits.keep_alive_timeout
-            if now - self.since >= patience and self.claim() and not bytes_wait(self.transport):
+            if now - self.since >= patience and self.claim() and not bytes_wait(transport):
                 # A client that was promised a kept connection may send in this very moment.
-                self.transport.close()
+                transport.close()
+
+    def abort(self) -> None:
+        # First of all: uvloop raises for whoever writes before it has told of the loss.
+        self._abandon()
+        self.transport.abort()
 
     def _judge_body(self, request: Request, now: float) -> None:
         since, had = self.mark

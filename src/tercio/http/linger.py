@@ -4,19 +4,20 @@ To close a socket that has unread bytes sends a reset, and a reset destroys what
 read yet: the very answer that says what was wrong (RFC 9112, 9.6). So the end of our stream is
 sent, and what still comes is read and thrown away for a while.
 
-    lingering --client closes | time is up--> closed
+    sending --all is sent--> lingering --client closes | time is up--> closed
+       |--client reads nothing--> closed
 """
 
 import asyncio
-from time import monotonic
 
 from tercio.http.service import Service
+from tercio.http.stalls import Stall
 
 
 class Lingering(asyncio.Protocol):
     """Takes over a transport from its protocol, which has left the service."""
 
-    __slots__ = ("_left", "_service", "_until", "transport")
+    __slots__ = ("_left", "_service", "_stall", "_until", "transport")
 
     is_websocket = False
 
@@ -24,7 +25,8 @@ class Lingering(asyncio.Protocol):
         self.transport = transport
         self._service = service
         self._left = service.limits.linger_size
-        self._until = monotonic() + service.limits.linger_timeout
+        self._until: float | None = None  # what was written is not sent yet
+        self._stall = Stall()
         transport.set_protocol(self)
         service.joined(self)
         try:
@@ -56,8 +58,17 @@ class Lingering(asyncio.Protocol):
         pass
 
     def sweep(self, now: float) -> None:
-        if now > self._until:
+        limits = self._service.limits
+        if self.transport.get_write_buffer_size():
+            if self._stall.is_over(now, self.transport, limits.write_timeout):
+                self.transport.abort()
+        elif self._until is None:
+            self._until = self._service.now + limits.linger_timeout
+        elif now > self._until:
             self.transport.abort()
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     def begin_drain(self) -> None:
         pass

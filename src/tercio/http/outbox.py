@@ -20,16 +20,14 @@ class Outbox:
         self._transport = transport
         self._freed: asyncio.Future[None] | None = None  # made while it is full
         self._pong: bytes | None = None  # to be sent when it isn't any more
-        self._stall: Stall | None = None
+        self._stall = Stall()
 
     def pause(self) -> None:
         self.is_full = True
         self._freed = self._service.loop.create_future()
-        self._judge_from_now()
 
     def resume(self) -> None:
         self.free()
-        self._stall = None
         if self._pong is not None:
             self._transport.write(self._pong)
             self._pong = None
@@ -55,17 +53,9 @@ class Outbox:
             self._transport.write(b"".join(pongs))
 
     def end(self) -> None:
-        """Nothing more is written but what waits, and a client that never reads it can't stay."""
+        """Nothing more is written but what waits."""
         self._pong = None
-        if self._stall is None and self._transport.get_write_buffer_size():
-            self._judge_from_now()
 
     def is_stuck(self, now: float) -> bool:
         """Whether bytes wait and the client reads nothing, for too long."""
-        if self._stall is None:
-            return False
-        left = self._transport.get_write_buffer_size()
-        return self._stall.is_over(now, left, self._service.limits.write_timeout)
-
-    def _judge_from_now(self) -> None:
-        self._stall = Stall(self._service.now, self._transport.get_write_buffer_size())
+        return self._stall.is_over(now, self._transport, self._service.limits.write_timeout)

@@ -25,6 +25,8 @@ from tercio.http.service import Service
 
 _BLANK: Final = 33  # a byte below is a space or a tab: llhttp has refused the others
 
+_BODY_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding"})
+
 _CHUNK_COST: Final = 16
 """Bytes of chunk sizes and extensions that each byte of a body may cost, beyond a head's limit."""
 
@@ -91,6 +93,15 @@ class Reading(asyncio.Protocol):
     def refuse(self, reason: BadRequest) -> None:
         """Answer no, when it is its turn, and close."""
 
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether no further request can be taken."""
+
+    @abstractmethod
+    def end_reading(self) -> None:
+        """The request that was read last is the last one."""
+
     @abstractmethod
     def rest(self) -> None:
         """Nothing is left to be read or answered."""
@@ -106,39 +117,45 @@ class Reading(asyncio.Protocol):
         return self.receiving is None and not self.in_head
 
     def data_received(self, data: bytes) -> None:
-        if not self.reads_on:
-            return
+        rest: bytes | memoryview = data
+        while rest and self.reads_on:
+            rest = self._read(rest)
+
+    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
+        """Read until the end, or until behind an upgrade that was not followed."""
         size = self._chunk = len(data)
-        was_in_head = self.in_head
-        if was_in_head:
+        if self.in_head:
             self._head_size += size
         elif self.receiving is None:
             self._begins = True
         else:
             self._framing += size
-        rest = None
+        rest: bytes | memoryview = b""
+        left_http = False
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as pause:
-            rest = data[pause.args[0] :]
+            rest = memoryview(data)[pause.args[0] :]
+            left_http = True
         except HttpParserError as error:
             if self.reads_on:
                 self.refuse(_reason(error, self.service))
-        if rest is not None:
-            self._leave_http(rest)
+        if left_http:
+            if self.reads_on:  # the answer may have been the last already
+                return self._leave_http(rest)
         elif self.in_head:
             if self._head_size - self._foreign > self.service.limits.head:
                 self.refuse(self._too_long())
-            elif not was_in_head:
-                self.since = self.service.now  # it began just now
         elif self._framing > self.service.limits.head and self.receiving is not None:
             self._check_framing(self.receiving)
+        return b""
 
     def forget(self) -> None:
         """The connection is over: the parser holds our methods, and we hold it."""
         self.reads_on = False
         self.in_head = False
         self.receiving = None
+        self._upgrade = None
         self._parser = None
 
     # What llhttp calls
@@ -146,9 +163,13 @@ class Reading(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if not self.reads_on:
             raise _Over
+        if self.is_full:
+            self.end_reading()
+            raise _Over
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_busy(self)
         self.in_head = True
+        self.since = self.service.now
         self._special = 0
         # Where it begins in the middle of a chunk, nobody says how far.
         self._head_size = self._chunk
@@ -232,6 +253,8 @@ class Reading(asyncio.Protocol):
             if parser.should_upgrade():
                 self._upgrade = scope
                 if protocol == b"websocket" and method == "GET":
+                    if any(name in _BODY_FIELDS for name, _ in headers):
+                        raise BadRequest(400, "What follows an upgrade is no body.")
                     return
         request = Request(self, scope, keep_alive)  # type: ignore[arg-type]  # a Connection
         if expects_continue:
@@ -261,14 +284,15 @@ class Reading(asyncio.Protocol):
 
     # An upgrade
 
-    def _leave_http(self, rest: bytes) -> None:
+    def _leave_http(self, rest: bytes | memoryview) -> bytes | memoryview:
+        """Begin a WebSocket, or return what is to be read as HTTP all the same."""
         scope = self._upgrade
         assert scope is not None
         request = self.receiving
         if request is None:
             self.reads_on = False
-            self.upgrade(scope, rest)
-            return
+            self.upgrade(scope, bytes(rest))
+            return b""
         # Served as if it had not asked for another protocol, which is what RFC 9110, 7.8, allows.
         # llhttp takes such a request for one without a body; where there is one, another parser
         # takes over, and is told how it is framed.
@@ -283,8 +307,7 @@ class Reading(asyncio.Protocol):
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost:\r\n%b\r\n\r\n" % framing)
         else:
             self.on_message_complete()
-        if rest:
-            self.data_received(rest)
+        return rest
 
     def _skip_head(self) -> None:
         """The head that `_leave_http` made up is read."""

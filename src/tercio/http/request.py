@@ -167,7 +167,13 @@ class Request(Response):
             self.connection.resume_reading()
             waiter = self.connection.service.loop.create_future()
             self._waiters.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                # Some ask like this ten times a second whether the client is still there.
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                raise
         return {"type": _DISCONNECT}
 
     def _wake(self) -> None:

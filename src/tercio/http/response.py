@@ -153,6 +153,7 @@ class Response:
         parts = [begin, service.fixed_lines or service.refresh()]
         length = None
         is_chunked = says_close = False
+        connection_line = b""
         for pair in message.get("headers", ()):
             if pair.__class__ is not tuple:
                 pair = tuple(pair)
@@ -179,7 +180,7 @@ class Response:
                         raise RuntimeError(f"Transfer-Encoding {value!r} is not supported")
                     is_chunked = True
                 case b"connection":
-                    parts.append(line(name, value))
+                    connection_line = line(name, value)
                     says_close = b"close" in [each.strip() for each in value.lower().split(b",")]
                 case _:
                     made = line(name, value)
@@ -202,8 +203,13 @@ class Response:
                 parts.append(_CHUNKED)
         if says_close or not self.keep_alive or connection.is_last(self):
             self.keep_alive = False
-            parts.append(_CRLF if says_close else _CLOSE)
+            if says_close:
+                parts.append(connection_line)
+                parts.append(_CRLF)
+            else:
+                parts.append(_CLOSE)
         else:
+            parts.append(connection_line)
             parts.append(_CRLF)
         self.status = status
         self.stage = HEAD
@@ -212,6 +218,8 @@ class Response:
 
     def _continue(self, message: Message) -> None:
         body = message.get("body", b"")
+        if body.__class__ is not bytes:
+            body = bytes(body)  # it is written later, maybe, and the application may use it again
         more = message.get("more_body", False)
         size = len(body)
         head = self._head
@@ -230,7 +238,7 @@ class Response:
                     raise RuntimeError("the body is shorter than its Content-Length")
                 self._left = left
             parts.append(body)
-        if size < _LARGE:
+        if size < _LARGE or not self.connection.service.has_writelines:
             data = b"".join(parts)
             if head is not None:
                 self._note_head()

@@ -42,6 +42,9 @@ class Peer(Protocol):
     def unfinished(self) -> str | None:
         """The path of what an end now would cut; None if that is nothing."""
 
+    def abort(self) -> None:
+        """End it at once, whatever was not sent."""
+
     @property
     def is_websocket(self) -> bool:
         """Whether it is to be told goodbye rather than cut."""
@@ -71,6 +74,9 @@ class Service:
         self.proxies = proxies
         self.access = access
         self.loop = asyncio.get_running_loop()
+        # asyncio joins them anyway, or (CVE-2024-12254) forgets to say when its buffer is full.
+        self.has_writelines = not isinstance(self.loop, asyncio.BaseEventLoop)
+        """Whether the transports write several buffers at once, without a copy."""
         self.log = logging.getLogger("tercio.http")
         self.watch: Watch | None = None
         self.now = monotonic()

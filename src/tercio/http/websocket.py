@@ -27,7 +27,7 @@ from tercio.http.outbox import Outbox
 from tercio.http.pings import Overdue, Pings
 from tercio.http.response import plain
 from tercio.http.service import Service
-from tercio.http.transports import bytes_wait
+from tercio.http.transports import bytes_wait, is_hung_up
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds for the client to answer a close frame."""
@@ -104,7 +104,9 @@ class WebSocket(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         if self._outbox.is_stuck(now):
-            self.transport.abort()
+            self.abort()
+        elif self._is_reading_paused and is_hung_up(self.transport):
+            self.abort()  # nobody reads, so nobody else would notice
         elif self._phase is _OPEN:
             is_heard = self._is_heard or self._is_reading_paused
             self._is_heard = False
@@ -117,6 +119,10 @@ class WebSocket(asyncio.Protocol):
                 self.transport.write(frames.frame(frames.FIN | frames.PING, ping))
         elif self._phase is Phase.CLOSING and now >= self._closes_by:
             self._end()
+
+    def abort(self) -> None:
+        self._lose()
+        self.transport.abort()
 
     # What the transport calls
 
@@ -247,6 +253,8 @@ class WebSocket(asyncio.Protocol):
 
     def _lose(self) -> None:
         """Nobody is there any more to talk to."""
+        if self._is_lost:
+            return
         self._phase = Phase.ENDED
         self._is_lost = True
         self._frames.drop()

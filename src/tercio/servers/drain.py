@@ -28,7 +28,7 @@ class Leaving(Protocol):
     """A connection."""
 
     @property
-    def transport(self) -> asyncio.Transport: ...
+    def transport(self) -> asyncio.BaseTransport: ...
     @property
     def is_websocket(self) -> bool:
         """Whether it is to be told goodbye rather than cut."""
@@ -38,6 +38,9 @@ class Leaving(Protocol):
 
     def unfinished(self) -> str | None:
         """The path of what an end now would cut; None if that is nothing."""
+
+    def abort(self) -> None:
+        """End it at once."""
 
 
 class Drained(Protocol):
@@ -116,12 +119,12 @@ class Drain:
         self._drop_arrivals()
         for peer in list(self._drained.peers):
             if not peer.is_websocket:
-                peer.transport.abort()
+                peer.abort()
         self._say_goodbye()
         farewell = self._loop.time() + FAREWELL
         await self._until(lambda: farewell)
         for peer in list(self._drained.peers):
-            peer.transport.abort()
+            peer.abort()
 
     async def _until(self, end: Callable[[], float]) -> None:
         """Return when all is done, or at ``end``, which a later demand may bring forward."""

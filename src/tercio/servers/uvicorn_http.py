@@ -91,6 +91,10 @@ class HttpProtocol(HttpToolsProtocol):
         if self.is_idle:
             self._close_when_quiet()
 
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
     def unfinished(self) -> str | None:
         """The path of what an end now would cut; None if that is nothing."""
         if self.is_idle and not self.transport.get_write_buffer_size():

@@ -63,6 +63,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
 
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
+
     def unfinished(self) -> str | None:
         """The path of the WebSocket: closing it is always a cut."""
         return str(self.scope["path"]) if hasattr(self, "scope") else ""
