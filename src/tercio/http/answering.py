@@ -182,6 +182,8 @@ class Answering(Reading):
         if self._is_reading_paused:
             self.transport.resume_reading()
         self.transport.set_protocol(websocket)
+        if self.is_write_paused:
+            websocket.pause_writing()  # the transport has told it to us, and will not again
         websocket.begin(rest)
 
     # Pressure

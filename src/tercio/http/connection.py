@@ -18,7 +18,14 @@ from tercio.http.head import BadRequest
 from tercio.http.request import Request
 from tercio.http.service import Service
 from tercio.http.stalls import Stall
-from tercio.http.transports import bytes_wait, client_of, descriptor_of, is_hung_up, server_of
+from tercio.http.transports import (
+    bytes_left,
+    bytes_wait,
+    client_of,
+    descriptor_of,
+    is_hung_up,
+    server_of,
+)
 
 
 class Connection(Answering):
@@ -31,7 +38,7 @@ class Connection(Answering):
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self.is_released = False
-        self._stall = Stall()
+        self._stall: Stall | None = None  # made when bytes wait at a sweep, which is seldom
 
     # What the transport calls
 
@@ -49,7 +56,7 @@ class Connection(Answering):
         # Copied for each request: what does not change is put together once.
         self._template = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "asgi": {},
             "http_version": "1.1",
             "server": server,
             "client": client,
@@ -90,7 +97,7 @@ class Connection(Answering):
     @property
     def is_idle(self) -> bool:
         """Whether nothing was asked that is not answered, down to the last byte."""
-        return self.is_answered and not self.transport.get_write_buffer_size()
+        return self.is_answered and not bytes_left(self.transport)
 
     def claim(self) -> bool:
         """Whether the loop may touch this idle connection.
@@ -119,9 +126,15 @@ class Connection(Answering):
     def sweep(self, now: float) -> None:
         limits = self.service.limits
         transport = self.transport
-        if transport.get_write_buffer_size():
+        if bytes_left(transport):
+            if self._stall is None:
+                self._stall = Stall()
             if self._stall.is_over(now, transport, limits.write_timeout):
                 self.abort()
+            return
+        self._stall = None
+        if self.current is not None and self.current.was_cancelled:
+            self.current.give_up()
         elif self._waiting and self._is_reading_paused and is_hung_up(transport):
             self.abort()  # nobody reads, so nobody else would notice
         elif self.in_head:
@@ -164,7 +177,7 @@ class Connection(Answering):
             return str(request.scope["path"])
         if self.in_head:
             return self._url.decode("latin-1").partition("?")[0] or "(a request being read)"
-        return "(an answer being sent)" if self.transport.get_write_buffer_size() else None
+        return "(an answer being sent)" if bytes_left(self.transport) else None
 
 
 def _extensions(transport: asyncio.BaseTransport) -> dict[str, dict[str, Any]]:

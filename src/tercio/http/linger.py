@@ -12,6 +12,7 @@ import asyncio
 
 from tercio.http.service import Service
 from tercio.http.stalls import Stall
+from tercio.http.transports import bytes_left
 
 
 class Lingering(asyncio.Protocol):
@@ -59,7 +60,7 @@ class Lingering(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         limits = self._service.limits
-        if self.transport.get_write_buffer_size():
+        if bytes_left(self.transport):
             if self._stall.is_over(now, self.transport, limits.write_timeout):
                 self.transport.abort()
         elif self._until is None:

@@ -25,6 +25,8 @@ from tercio.http.service import Service
 
 _BLANK: Final = 33  # a byte below is a space or a tab: llhttp has refused the others
 
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
 _BODY_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 _CHUNK_COST: Final = 16
@@ -239,6 +241,9 @@ class Reading(asyncio.Protocol):
         scope["query_string"] = query
         scope["headers"] = headers
         scope["state"] = service.state.copy()
+        # What an application writes into these is not for the next request of a proxy's connection.
+        scope["asgi"] = _ASGI.copy()
+        scope["extensions"] = scope["extensions"].copy()
         self._url = b""
         self._headers = []
         expects_continue = False

@@ -27,6 +27,7 @@ class Request(Response):
     __slots__ = (
         "_body",
         "_is_told",
+        "_size",
         "_thrown_away",
         "_waiters",
         "begun",
@@ -48,7 +49,8 @@ class Request(Response):
         self.is_whole = False
         """The body has come to its end."""
         self._thrown_away = 0  # bytes that came when nobody wanted them any more
-        self._body = b""
+        self._body: list[bytes] = []
+        self._size = 0  # of it
         self._is_told = False  # the application has the last part of the body
         self._waiters: list[asyncio.Future[None]] = []  # a receive() each; an Event costs twice
 
@@ -98,8 +100,9 @@ class Request(Response):
             self._thrown_away += len(data)
             self.connection.throw_away(self._thrown_away)
             return
-        self._body = self._body + data if self._body else data
-        if len(self._body) > HIGH_WATER:
+        self._body.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
             self.connection.pause_reading()
         if self._waiters:
             self._wake()
@@ -111,7 +114,8 @@ class Request(Response):
             self._wake()
 
     def finish(self) -> None:
-        self._body = b""  # nobody will take it: there is room again
+        if self._body:
+            self._drop_body()  # nobody will take it: there is room again
         connection = self.connection
         connection.service.hooks.request_ended(self.status, monotonic() - self.begun)
         connection.finished(self)
@@ -130,9 +134,20 @@ class Request(Response):
             self._wake()
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether the task ended without an answer: it was cancelled before its first step.
+
+        An application may cancel all tasks that it finds, and nobody's ``finally`` runs then.
+        """
+        if self.task is None or not self.task.done() or self.stage == DONE:
+            return False
+        self.connection.service.running.discard(self)
+        return True
+
+    @property
     def has_room(self) -> bool:
         """Whether more of the body may come before the application takes what there is."""
-        return len(self._body) <= HIGH_WATER
+        return self._size <= HIGH_WATER
 
     @property
     def is_lonely_and_useful(self) -> bool:
@@ -160,10 +175,11 @@ class Request(Response):
         while not self.is_gone and self.stage != DONE:
             body = self._body
             if body or (self.is_whole and not self._is_told):
-                self._body = b""
+                data = body[0] if len(body) == 1 else b"".join(body)
+                self._drop_body()
                 self._is_told = self.is_whole
                 self.connection.resume_reading()
-                return {"type": "http.request", "body": body, "more_body": not self.is_whole}
+                return {"type": "http.request", "body": data, "more_body": not self.is_whole}
             self.connection.resume_reading()
             waiter = self.connection.service.loop.create_future()
             self._waiters.append(waiter)
@@ -175,6 +191,10 @@ class Request(Response):
                     self._waiters.remove(waiter)
                 raise
         return {"type": _DISCONNECT}
+
+    def _drop_body(self) -> None:
+        self._body = []
+        self._size = 0
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -192,7 +212,7 @@ class Request(Response):
         else:
             service.hooks.app_failed()
             service.log.error("Exception in ASGI application\n", exc_info=error)
-        self._give_up()
+        self.give_up()
 
     def _complain(self, result: object) -> None:
         log = self.connection.service.log
@@ -206,9 +226,10 @@ class Request(Response):
             log.error("ASGI callable returned without starting response.")
         else:
             log.error("ASGI callable returned without completing response.")
-        self._give_up()
+        self.give_up()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Nobody will answer any more: say so, or break off."""
         if self.is_gone or self.stage == DONE:
             return
         if self.stage in (START, HEAD):

@@ -146,7 +146,7 @@ class Response:
     def _begin(self, message: Message) -> None:
         status = message["status"]
         begin = STATUS_LINES.get(status)
-        if begin is None or status < 200:
+        if begin is None or status < 200 or not isinstance(status, int):
             raise RuntimeError(f"{status!r} is no status of a final answer")
         connection = self.connection
         service = connection.service
@@ -157,7 +157,11 @@ class Response:
         for pair in message.get("headers", ()):
             if pair.__class__ is not tuple:
                 pair = tuple(pair)
-            made = _lines.get(pair)
+            try:
+                made = _lines.get(pair)
+            except TypeError:  # a bytearray or the like, which has no hash
+                pair = (bytes(pair[0]), bytes(pair[1]))
+                made = _lines.get(pair)
             if made is not None:
                 parts.append(made)
                 continue
@@ -194,7 +198,7 @@ class Response:
             if length is not None:  # both: the coding wins (RFC 9112, 6.2)
                 parts = [part for part in parts if not part.startswith(b"content-length:")]
             if not has_body:
-                if is_chunked:
+                if is_chunked and status != 204:  # RFC 9112, 6.1: never in a 204
                     parts.append(_CHUNKED)
             elif self.scope["http_version"] == "1.0":
                 self._is_open_ended = True

@@ -9,7 +9,7 @@ import struct
 import sys
 from typing import Final
 
-from tercio.http.transports import descriptor_of
+from tercio.http.transports import bytes_left, descriptor_of
 
 _ACKED_AT: Final = 120
 """Where struct tcp_info of Linux (4.1 and newer) has tcpi_bytes_acked."""
@@ -26,7 +26,7 @@ class Stall:
 
     def is_over(self, now: float, transport: asyncio.Transport, timeout: float) -> bool:
         """Whether bytes wait and nothing was taken for ``timeout`` seconds; 0 = never."""
-        left = transport.get_write_buffer_size()
+        left = bytes_left(transport)
         if not left:
             self._taken = None
             return False

@@ -3,8 +3,8 @@
 import asyncio
 import fcntl
 import select
-import struct
 import termios
+from array import array
 
 
 def client_of(transport: asyncio.BaseTransport) -> tuple[str, int] | None:
@@ -27,13 +27,25 @@ def descriptor_of(transport: asyncio.BaseTransport) -> int:
     return -1 if sock is None else int(sock.fileno())
 
 
+_unread = array("i", [0])  # of one loop's thread, as everything here
+
+
 def bytes_wait(transport: asyncio.BaseTransport) -> bool:
     """Whether the kernel holds bytes of this connection that nobody has read."""
     fd = descriptor_of(transport)
     if fd < 0:
         return False
-    answer = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")
-    return bool(struct.unpack("i", answer)[0])
+    # Into a buffer of our own: half the cost of an answer that is made and unpacked.
+    fcntl.ioctl(fd, termios.FIONREAD, _unread, True)
+    return _unread[0] != 0
+
+
+def bytes_left(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the kernel has not taken yet."""
+    try:
+        return transport.get_write_buffer_size()
+    except AttributeError:  # asyncio's TLS, once it is closed
+        return 0
 
 
 def is_hung_up(transport: asyncio.BaseTransport) -> bool:

@@ -22,6 +22,12 @@ _log = logging.getLogger("tercio.acceptor")
 _BATCH: Final = 4
 """Connections a wake-up: the listener is shared, and whoever takes all of them serves them all."""
 
+HANDSHAKE_TIMEOUT: Final = 10.0
+"""Seconds for a client to agree on TLS; the loops' own is a minute."""
+
+SHUTDOWN_TIMEOUT: Final = 1.0
+"""Seconds to wait for a client's goodbye in TLS, which few send. The loops would wait for 30."""
+
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -117,7 +123,16 @@ class Acceptor:
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
         # the connections of such a one.
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self.tls)
+            if self.tls is None:
+                await self._loop.connect_accepted_socket(self._protocol, connection)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._protocol,
+                    connection,
+                    ssl=self.tls,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                    ssl_shutdown_timeout=SHUTDOWN_TIMEOUT,
+                )
         except (OSError, EOFError) as error:  # ssl.SSLError is an OSError; EOF from uvloop's TLS
             _log.debug("a connection ended before its first request: %s", error)
             connection.close()
