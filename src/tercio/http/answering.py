@@ -26,8 +26,8 @@ _Waiting = Request | BadRequest | tuple[dict[str, Any], bytes]
 _AHEAD: Final = 32
 """Requests that may wait for the answer to another one before reading stops."""
 
-_MOST: Final = 128
-"""Requests that may wait at all: a read of the transport can bring thousands."""
+_MOST: Final = 512
+"""Requests that may wait at all: behind a body they come in whatever number a read brings."""
 
 _TOO_BUSY: Final = b"Service Unavailable"
 
@@ -112,18 +112,15 @@ class Answering(Reading):
         # Read on while they are few: nobody would notice that the client is gone.
         if len(self._waiting) >= _AHEAD or self._upgrade is not None:
             self.pause_reading()
+        if len(self._waiting) >= _MOST and isinstance(item, Request):
+            # As at any `Connection: close`, the client has to ask again for what comes behind.
+            self.reads_on = False
+            self._is_refused = True
+            item.keep_alive = False
 
     @property
-    def is_full(self) -> bool:
-        return len(self._waiting) >= _MOST
-
-    def end_reading(self) -> None:
-        # As at any `Connection: close`, the client has to ask again for what was not answered.
-        self.reads_on = False
-        self._is_refused = True
-        last = self._waiting[-1]
-        if isinstance(last, Request):
-            last.keep_alive = False
+    def is_ahead(self) -> bool:
+        return len(self._waiting) >= _AHEAD
 
     def is_last(self, response: Response) -> bool:
         """Whether this answer is to be the last, for a reason of the connection's own."""
@@ -161,6 +158,7 @@ class Answering(Reading):
         match item:
             case Request():
                 self._start(item)
+                self.go_on()
                 self.resume_reading()
             case BadRequest():
                 self._say_no(item)
@@ -201,6 +199,7 @@ class Answering(Reading):
             self._is_reading_paused
             and len(self._waiting) < _AHEAD
             and (receiving is None or receiving.has_room)
+            and not self._unread
             and self._upgrade is None  # what comes then is no HTTP
             and not self.transport.is_closing()
         ):

@@ -17,23 +17,36 @@ _PART: Final = 512 * 1024
 
 async def send_file(response: "Response", path: str) -> None:
     """The file as the body. `OSError` if it cannot be read; the head is on its way by then."""
+    if not response.has_body:
+        await response.send({"type": "http.response.body"})
+        return
     loop = asyncio.get_running_loop()
-    file, part = await loop.run_in_executor(None, _open, path)
+    step = loop.run_in_executor(None, _open, path)
     try:
         while True:
+            # Shielded: who is cancelled must not close what the thread is still reading.
+            file, part = await asyncio.shield(step)
             more = len(part) == _PART
             await response.send({"type": "http.response.body", "body": part, "more_body": more})
             if not more or response.is_gone:
                 return
-            part = await loop.run_in_executor(None, file.read, _PART)
+            step = loop.run_in_executor(None, _read, file)
     finally:
-        file.close()
+        step.add_done_callback(_close)
 
 
 def _open(path: str) -> tuple[BinaryIO, bytes]:
-    file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by `send_file`
+    return _read(open(path, "rb", buffering=0))  # closed by `_close`
+
+
+def _read(file: BinaryIO) -> tuple[BinaryIO, bytes]:
     try:
         return file, file.read(_PART)
     except OSError:
         file.close()
         raise
+
+
+def _close(step: "asyncio.Future[tuple[BinaryIO, bytes]]") -> None:
+    if not step.cancelled() and step.exception() is None:
+        step.result()[0].close()

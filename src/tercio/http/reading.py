@@ -29,6 +29,9 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 _BODY_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding"})
 
+_SLICE: Final = 4096
+"""Bytes that may hold some 160 requests."""
+
 _CHUNK_COST: Final = 16
 """Bytes of chunk sizes and extensions that each byte of a body may cost, beyond a head's limit."""
 
@@ -47,6 +50,7 @@ class Reading(asyncio.Protocol):
         "_special",
         "_template",
         "_trailers",
+        "_unread",
         "_upgrade",
         "_url",
         "in_head",
@@ -81,6 +85,7 @@ class Reading(asyncio.Protocol):
         self._foreign = 0  # those of them that may be of something else
         self._framing = 0  # bytes of a chunked body that are none of its content
         self._trailers = (0, 0)  # their number and size
+        self._unread = b""  # bytes behind the requests that wait
         self._parser: Any = HttpRequestParser(self)
 
     @abstractmethod
@@ -97,12 +102,8 @@ class Reading(asyncio.Protocol):
 
     @property
     @abstractmethod
-    def is_full(self) -> bool:
-        """Whether no further request can be taken."""
-
-    @abstractmethod
-    def end_reading(self) -> None:
-        """The request that was read last is the last one."""
+    def is_ahead(self) -> bool:
+        """Whether enough requests wait: what else came is to be kept as it is."""
 
     @abstractmethod
     def rest(self) -> None:
@@ -119,12 +120,34 @@ class Reading(asyncio.Protocol):
         return self.receiving is None and not self.in_head
 
     def data_received(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
-        while rest and self.reads_on:
-            rest = self._read(rest)
+        if not self.reads_on:
+            return
+        size = len(data)
+        if size <= _SLICE or self.receiving is not None:
+            read = self._read(data)
+            if read == size and self._upgrade is None:
+                return
+        else:
+            read = 0
+        # Seldom: what may hold many requests is read a slice at a time, up to where enough of them
+        # wait. Else a read of the transport would become thousands of requests at once.
+        view = memoryview(data)[read:]
+        while view and self.reads_on:
+            if self.is_ahead:
+                self._unread = bytes(view)
+                return
+            view = view[self._read(view[:_SLICE]) :]
+        if self._upgrade is not None:
+            self.upgrade(self._upgrade, bytes(view))
 
-    def _read(self, data: bytes | memoryview) -> bytes | memoryview:
-        """Read until the end, or until behind an upgrade that was not followed."""
+    def go_on(self) -> None:
+        """Read what was kept back, if fewer requests wait now."""
+        if self._unread and not self.is_ahead:
+            unread, self._unread = self._unread, b""
+            self.data_received(unread)
+
+    def _read(self, data: bytes | memoryview) -> int:
+        """Read as much as the parser takes at once: all, or up to an upgrade."""
         size = self._chunk = len(data)
         if self.in_head:
             self._head_size += size
@@ -132,31 +155,31 @@ class Reading(asyncio.Protocol):
             self._begins = True
         else:
             self._framing += size
-        rest: bytes | memoryview = b""
-        left_http = False
+        upgrade_at = None
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as pause:
-            rest = memoryview(data)[pause.args[0] :]
-            left_http = True
+            upgrade_at = pause.args[0]
         except HttpParserError as error:
             if self.reads_on:
                 self.refuse(_reason(error, self.service))
-        if left_http:
+        if upgrade_at is not None:
             if self.reads_on:  # the answer may have been the last already
-                return self._leave_http(rest)
-        elif self.in_head:
+                self._leave_http()
+            return int(upgrade_at)
+        if self.in_head:
             if self._head_size - self._foreign > self.service.limits.head:
                 self.refuse(self._too_long())
         elif self._framing > self.service.limits.head and self.receiving is not None:
             self._check_framing(self.receiving)
-        return b""
+        return size
 
     def forget(self) -> None:
         """The connection is over: the parser holds our methods, and we hold it."""
         self.reads_on = False
         self.in_head = False
         self.receiving = None
+        self._unread = b""
         self._upgrade = None
         self._parser = None
 
@@ -164,9 +187,6 @@ class Reading(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if not self.reads_on:
-            raise _Over
-        if self.is_full:
-            self.end_reading()
             raise _Over
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_busy(self)
@@ -289,15 +309,14 @@ class Reading(asyncio.Protocol):
 
     # An upgrade
 
-    def _leave_http(self, rest: bytes | memoryview) -> bytes | memoryview:
-        """Begin a WebSocket, or return what is to be read as HTTP all the same."""
+    def _leave_http(self) -> None:
+        """Read no more, or go on with HTTP all the same."""
         scope = self._upgrade
         assert scope is not None
         request = self.receiving
         if request is None:
-            self.reads_on = False
-            self.upgrade(scope, bytes(rest))
-            return b""
+            self.reads_on = False  # what follows is no HTTP
+            return
         # Served as if it had not asked for another protocol, which is what RFC 9110, 7.8, allows.
         # llhttp takes such a request for one without a body; where there is one, another parser
         # takes over, and is told how it is framed.
@@ -312,7 +331,6 @@ class Reading(asyncio.Protocol):
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost:\r\n%b\r\n\r\n" % framing)
         else:
             self.on_message_complete()
-        return rest
 
     def _skip_head(self) -> None:
         """The head that `_leave_http` made up is read."""
