@@ -250,6 +250,11 @@ class Config:
         kinds.several(subjects.header(), separator="\n"),
         "Add this header to every response. Repeatable.",
     )
+    pathsend: bool = HTTP.option(
+        False,
+        kinds.switch(),
+        "Offer `http.response.pathsend`: cheaper files, if all middleware knows it.",
+    )
     ws_max_size: int = HTTP.option(MIB, kinds.size(low=1), "The largest WebSocket message to take.")
     ws_max_queue: int = HTTP.option(
         32,

@@ -43,14 +43,14 @@ def test_a_file_of_any_size_arrives_whole(loop: str, size: int, tmp_path: Path) 
     content = bytes(number % 251 for number in range(1000)) * (size // 1000 + 1)
     file = tmp_path / "file"
     file.write_bytes(content[:size])
-    with Served(sends, loop=loop, lifespan="off") as served:
+    with Served(sends, loop=loop, lifespan="off", pathsend=True) as served:
         assert get(served.address, f"/{size}?{file}") == content[:size]
         assert get(served.address, f"/?{file}") == content[:size]  # in chunks
         assert get(served.address, f"/{size}?{file}", "HEAD") == b""
 
 
 def test_a_file_that_is_not_there_breaks_the_answer_off(loop: str, tmp_path: Path) -> None:
-    with Served(sends, loop=loop, lifespan="off") as served:
+    with Served(sends, loop=loop, lifespan="off", pathsend=True) as served:
         with pytest.raises(http.client.HTTPException):
             get(served.address, f"/10?{tmp_path}/none")
         served.running.logged.clear()  # the application's failure, as it should be
@@ -61,6 +61,6 @@ def test_static_files_of_a_framework_use_it(loop: str, tmp_path: Path) -> None:
     content = b"0123456789" * 100_000
     (tmp_path / "page").write_bytes(content)
     app = Starlette(routes=[Mount("/", StaticFiles(directory=tmp_path))])
-    with Served(app, loop=loop) as served:
+    with Served(app, loop=loop, pathsend=True) as served:
         assert get(served.address, "/page") == content
         assert get(served.address, "/page", Range="bytes=5-14") == b"5678901234"

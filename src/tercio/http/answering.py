@@ -112,11 +112,16 @@ class Answering(Reading):
         # Read on while they are few: nobody would notice that the client is gone.
         if len(self._waiting) >= _AHEAD or self._upgrade is not None:
             self.pause_reading()
-        if len(self._waiting) >= _MOST and isinstance(item, Request):
-            # As at any `Connection: close`, the client has to ask again for what comes behind.
-            self.reads_on = False
-            self._is_refused = True
+        if len(self._waiting) >= _MOST or self.service.is_draining:
+            self.end_with(item)
+
+    def end_with(self, item: _Waiting) -> None:
+        """Take nothing that comes behind: the client has to ask again, elsewhere."""
+        if isinstance(item, Request):
             item.keep_alive = False
+            self._is_refused = True  # who sends that much may be sending still
+            if item is not self.receiving:
+                self.reads_on = False
 
     @property
     def is_ahead(self) -> bool:
@@ -131,6 +136,8 @@ class Answering(Reading):
             left = (receiving.length or 0) - receiving.received
             if receiving.expects_continue or left > self.service.limits.linger_size:
                 return True
+        if self.service.keeps_none:
+            return True
         # Closing while another request arrives would have the kernel send a reset, and a reset
         # destroys the answer on its way.
         return (
@@ -205,6 +212,8 @@ class Answering(Reading):
         ):
             self._is_reading_paused = False
             self.transport.resume_reading()
+            if self.in_head:
+                self.since = self.service.now
             if receiving is not None:
                 self.mark = (self.service.now, receiving.received)
 

@@ -10,7 +10,7 @@ sweep and a drain ask of it, and what may be done to it while it is idle.
 import asyncio
 import os
 import socket
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from tercio.http import tls
 from tercio.http.answering import Answering
@@ -26,6 +26,10 @@ from tercio.http.transports import (
     is_hung_up,
     server_of,
 )
+
+
+_CREDIT: Final = 6
+"""Grace times after which the rate is counted anew: a fast beginning allows a rest, not a day."""
 
 
 class Connection(Answering):
@@ -62,7 +66,7 @@ class Connection(Answering):
             "client": client,
             "scheme": "https" if is_tls else "http",
             "root_path": service.root_path,
-            "extensions": _extensions(transport),
+            "extensions": _extensions(transport, service),
             # What each request has of its own, so that its copy need not grow.
             "method": "",
             "path": "",
@@ -129,6 +133,7 @@ class Connection(Answering):
         if bytes_left(transport):
             if self._stall is None:
                 self._stall = Stall()
+            self.since = self.service.now  # not idle before the client has the answer
             if self._stall.is_over(now, transport, limits.write_timeout):
                 self.abort()
             return
@@ -138,14 +143,16 @@ class Connection(Answering):
         elif self._waiting and self._is_reading_paused and is_hung_up(transport):
             self.abort()  # nobody reads, so nobody else would notice
         elif self.in_head:
-            if now - self.since > limits.head_timeout and not bytes_wait(transport):
+            # Nobody else is to blame for what is not read.
+            is_late = now - self.since > limits.head_timeout and not self._is_reading_paused
+            if is_late and not bytes_wait(transport):
                 self.refuse(BadRequest(408, "The head of the request took too long."))
         elif self.receiving is not None:
             self._judge_body(self.receiving, now)
         elif self.current is None and not self._waiting:
-            draining = self.service.is_draining
-            patience = self.service.quiet if draining else limits.keep_alive_timeout
-            if now - self.since >= patience and self.claim() and not bytes_wait(transport):
+            patience = self._patience()
+            is_over = now - self.since >= patience and not transport.is_closing()
+            if is_over and self.claim() and not bytes_wait(transport):
                 # A client that was promised a kept connection may send in this very moment.
                 transport.close()
 
@@ -154,22 +161,34 @@ class Connection(Answering):
         self._abandon()
         self.transport.abort()
 
+    def _patience(self) -> float:
+        """Seconds that it may be idle."""
+        limits = self.service.limits
+        if self.service.is_draining:
+            return self.service.quiet
+        if not self.has_asked:  # with a keep-alive time of 0, too, a client gets to ask once
+            return max(limits.keep_alive_timeout, limits.head_timeout)
+        return limits.keep_alive_timeout
+
     def _judge_body(self, request: Request, now: float) -> None:
         since, had = self.mark
         limits = self.service.limits
-        if self._is_reading_paused or request.expects_continue:
+        if self._is_reading_paused or request.expects_continue or not request.is_awaited:
             self.mark = (now, request.received)
-        elif (
-            now - since > limits.body_grace
-            and request.received - had < limits.body_rate * (now - since)
-            and not bytes_wait(self.transport)
-        ):
-            self.refuse(BadRequest(408, "The body of the request came too slowly."))
+        elif now - since > limits.body_grace:
+            too_few = request.received - had < limits.body_rate * (now - since)
+            if too_few and not bytes_wait(self.transport):
+                self.refuse(BadRequest(408, "The body of the request came too slowly."))
+            elif now - since > _CREDIT * limits.body_grace:
+                self.mark = (now, request.received)
 
     # What a drain asks
 
     def begin_drain(self) -> None:
-        """Nothing to do: `is_last` and `sweep` look at the service."""
+        # `is_last` and `sweep` look at the service. Who sends request after request would never be
+        # without one: the last that was read becomes the last.
+        if self._waiting:
+            self.end_with(self._waiting[-1])
 
     def unfinished(self) -> str | None:
         request = self.current or self.receiving
@@ -180,11 +199,12 @@ class Connection(Answering):
         return "(an answer being sent)" if bytes_left(self.transport) else None
 
 
-def _extensions(transport: asyncio.BaseTransport) -> dict[str, dict[str, Any]]:
+def _extensions(transport: asyncio.BaseTransport, service: Service) -> dict[str, dict[str, Any]]:
     extensions: dict[str, dict[str, Any]] = {
         "http.response.early_hint": {},
-        "http.response.pathsend": {},
     }
+    if service.sends_files:
+        extensions["http.response.pathsend"] = {}
     if (ssl_object := transport.get_extra_info("ssl_object")) is not None:
         extensions["tls"] = tls.extension(ssl_object)
     return extensions

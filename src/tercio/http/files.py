@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 if TYPE_CHECKING:
     from tercio.http.response import Response
 
-_PART: Final = 512 * 1024
+_PART: Final = 128 * 1024
 """Bytes of a file that are in memory for an answer, and again in the transport."""
 
 
@@ -30,6 +30,8 @@ async def send_file(response: "Response", path: str) -> None:
             await response.send({"type": "http.response.body", "body": part, "more_body": more})
             if not more or response.is_gone:
                 return
+            if response.connection.is_write_paused:
+                await response.connection.until_writable()
             step = loop.run_in_executor(None, _read, file)
     finally:
         step.add_done_callback(_close)

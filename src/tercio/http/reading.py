@@ -106,6 +106,10 @@ class Reading(asyncio.Protocol):
         """Whether enough requests wait: what else came is to be kept as it is."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Close when what was written has been sent."""
+
+    @abstractmethod
     def rest(self) -> None:
         """Nothing is left to be read or answered."""
 
@@ -113,6 +117,11 @@ class Reading(asyncio.Protocol):
     @abstractmethod
     def is_answered(self) -> bool:
         """Whether nothing was asked that is not answered."""
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether any request has begun."""
+        return self._head_size > 0
 
     @property
     def is_between(self) -> bool:
@@ -278,7 +287,7 @@ class Reading(asyncio.Protocol):
             if parser.should_upgrade():
                 self._upgrade = scope
                 if protocol == b"websocket" and method == "GET":
-                    if any(name in _BODY_FIELDS for name, _ in headers):
+                    if any(name in _BODY_FIELDS and value != b"0" for name, value in headers):
                         raise BadRequest(400, "What follows an upgrade is no body.")
                     return
         request = Request(self, scope, keep_alive)  # type: ignore[arg-type]  # a Connection
@@ -304,8 +313,11 @@ class Reading(asyncio.Protocol):
         if not request.keep_alive:
             self.reads_on = False  # what follows the last request is none
         request.end_body()
-        if request.stage == DONE:
-            self.rest()  # answered before it was read to its end
+        if request.stage == DONE:  # answered before it was read to its end
+            if request.keep_alive:
+                self.rest()
+            else:
+                self.close()
 
     # An upgrade
 

@@ -134,15 +134,17 @@ class Request(Response):
             self._wake()
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether the application, or the end of an answered request, waits for the body."""
+        return bool(self._waiters) or self.stage == DONE
+
+    @property
     def was_cancelled(self) -> bool:
         """Whether the task ended without an answer: it was cancelled before its first step.
 
         An application may cancel all tasks that it finds, and nobody's ``finally`` runs then.
         """
-        if self.task is None or not self.task.done() or self.stage == DONE:
-            return False
-        self.connection.service.running.discard(self)
-        return True
+        return self.task is not None and self.task.done() and self.stage != DONE
 
     @property
     def has_room(self) -> bool:

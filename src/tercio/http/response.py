@@ -159,12 +159,12 @@ class Response:
                 pair = tuple(pair)
             try:
                 made = _lines.get(pair)
-            except TypeError:  # a bytearray or the like, which has no hash
-                pair = (bytes(pair[0]), bytes(pair[1]))
-                made = _lines.get(pair)
+            except (TypeError, ValueError):  # a bytearray or the like, which has no hash
+                made = None
             if made is not None:
                 parts.append(made)
                 continue
+            pair = bytes(pair[0]), bytes(pair[1])
             known = _lengths.get(pair)
             if known is not None and length is None:
                 made, length = known
@@ -223,7 +223,9 @@ class Response:
     def _continue(self, message: Message) -> None:
         body = message.get("body", b"")
         if body.__class__ is not bytes:
-            body = bytes(body)  # it is written later, maybe, and the application may use it again
+            body = bytes(
+                memoryview(body)
+            )  # it is written later, maybe, and the application may use it again
         more = message.get("more_body", False)
         size = len(body)
         head = self._head

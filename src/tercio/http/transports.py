@@ -23,7 +23,10 @@ def server_of(transport: asyncio.BaseTransport) -> tuple[str, int | None] | None
 
 def descriptor_of(transport: asyncio.BaseTransport) -> int:
     """The number of the socket's descriptor, -1 if it is closed."""
-    sock = transport.get_extra_info("socket")
+    try:
+        sock = transport.get_extra_info("socket")
+    except AttributeError:  # asyncio's TLS, once it is closed
+        return -1
     return -1 if sock is None else int(sock.fileno())
 
 

@@ -88,7 +88,7 @@ class WebSocket(asyncio.Protocol):
             return
         self._opening = Opening(self._scope, answer)
         self._inbox.put({"type": "websocket.connect"}, 0)
-        self.task = service.loop.create_task(self._run())
+        self.task = service.spawn(self._run())
         if rest:
             self._pause_reading()
 
@@ -107,6 +107,9 @@ class WebSocket(asyncio.Protocol):
             self.abort()
         elif self._is_reading_paused and is_hung_up(self.transport):
             self.abort()  # nobody reads, so nobody else would notice
+        elif self._phase is Phase.OPENING and self.task is not None and self.task.done():
+            self.task = None  # cancelled before its first step: nobody will answer
+            self._leave(frames.INTERNAL_ERROR)
         elif self._phase is _OPEN:
             is_heard = self._is_heard or self._is_reading_paused
             self._is_heard = False

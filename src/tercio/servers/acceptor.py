@@ -58,6 +58,8 @@ class Acceptor:
         gate: Gate,
     ) -> None:
         listener.setblocking(False)
+        if listener.family != socket.AF_UNIX:
+            _notice_the_dead(listener)
         self.listener = listener
         self.tls = tls  # read anew for each connection: certificates change
         self._protocol = protocol
@@ -142,6 +144,19 @@ class Acceptor:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a connection could not be set up", exc_info=error)
         self._gate.arrived()
+
+
+def _notice_the_dead(listener: socket.socket) -> None:
+    """Have the kernel ask silent clients whether they live; connections inherit it.
+
+    A client that vanished says nothing, and while it is not read, because of what it has sent
+    before, not even the end of its stream arrives.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # macOS calls it otherwise, and asks after two hours
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 def _connections_of(listener: socket.socket) -> Callable[..., socket.socket]:

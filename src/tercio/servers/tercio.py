@@ -38,6 +38,7 @@ class TercioServer(Front):
             root_path=config.root_path.rstrip("/"),
             proxies=Proxies(config.forwarded_allow_ips) if config.proxy_headers else None,
             access=access,
+            sends_files=config.pathsend,
         )
         return engine
 
