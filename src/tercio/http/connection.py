@@ -27,7 +27,6 @@ from tercio.http.transports import (
     server_of,
 )
 
-
 _CREDIT: Final = 6
 """Grace times after which the rate is counted anew: a fast beginning allows a rest, not a day."""
 
@@ -78,6 +77,8 @@ class Connection(Answering):
         service.hooks.connection_made()
         service.joined(self)
         self.since = service.now
+        if service.is_cutting:
+            self.abort()  # let in at the last moment: uvloop tells of it when all is over
 
     def eof_received(self) -> None:
         pass  # as with uvicorn, who sends no more is gone; the transport closes itself

@@ -89,6 +89,10 @@ def check_version(version: str) -> None:
         raise BadRequest(400, f"HTTP/{version} is not spoken here.")
 
 
+targets: dict[bytes, tuple[str, bytes, bytes]] = {}
+"""What `split_target` made of targets that any method may have."""
+
+
 def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes]:
     """Path, raw path and query of a request's target in any form but that of CONNECT."""
     if b"#" in target:
@@ -102,7 +106,12 @@ def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes]:
         path = raw.decode("ascii")
     except UnicodeDecodeError:
         raise BadRequest(400, "A request's target is ASCII.") from None
-    return (unquote(path) if "%" in path else path), raw, query
+    found = (unquote(path) if "%" in path else path), raw, query
+    if len(target) <= _LONGEST_KEPT:
+        if len(targets) >= _KEPT:
+            targets.clear()
+        targets[target] = found
+    return found
 
 
 def _of_absolute(target: bytes) -> tuple[bytes, bytes]:

@@ -257,10 +257,8 @@ class Reading(asyncio.Protocol):
         scope = self._template.copy()
         scope["method"] = method
         url = self._url
-        raw, _, query = url.partition(b"?")
-        path = raw.decode("ascii", "replace")
-        if path[0] != "/" or "%" in path or b"#" in url or not path.isascii():
-            path, raw, query = head.split_target(url, method)
+        known = head.targets.get(url)
+        path, raw, query = head.split_target(url, method) if known is None else known
         root = service.root_path
         if root:
             path = root + path

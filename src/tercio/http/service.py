@@ -53,6 +53,40 @@ class Peer(Protocol):
 class Service:
     """One server's connections and what they have in common. Everything runs in the loop."""
 
+    # With more than 30 attributes in its dict, reading each of them would cost more.
+    __slots__ = (
+        "_context",
+        "_date_header",
+        "_dated",
+        "_fixed",
+        "_held",
+        "_period",
+        "_sweeper",
+        "access",
+        "app",
+        "connections",
+        "fixed_lines",
+        "goodbye",
+        "has_writelines",
+        "hooks",
+        "is_cutting",
+        "is_draining",
+        "keeps_none",
+        "limits",
+        "log",
+        "loop",
+        "lost",
+        "now",
+        "proxies",
+        "quiet",
+        "root_path",
+        "running",
+        "sends_files",
+        "settled",
+        "state",
+        "watch",
+    )
+
     def __init__(
         self,
         app: App,
@@ -212,6 +246,7 @@ class Service:
 
     def close(self) -> None:
         """Let no timer stay behind."""
+        self.is_cutting = True
         for timer in (self._dated, self._sweeper):
             if timer is not None:
                 timer.cancel()

@@ -90,6 +90,10 @@ class Acceptor:
 
     def drop_arrivals(self) -> None:
         """Give up what has not arrived."""
+        if self.tls is None:
+            # They arrive within a turn of the loop, and the server ends them. A task of uvloop that
+            # is cancelled here leaves a transport that tells nobody of its end.
+            return
         for task, connection in self._arrivals.items():
             task.cancel()
             if (

@@ -116,6 +116,7 @@ class Drain:
         return cut
 
     async def _end_connections(self) -> None:
+        self._drained.is_cutting = True
         self._drop_arrivals()
         for peer in list(self._drained.peers):
             if not peer.is_websocket:

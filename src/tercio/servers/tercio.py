@@ -13,6 +13,8 @@ from tercio.servers.front import Engine, Front
 
 
 class _Engine(Service):
+    __slots__ = ()
+
     def connect(self) -> asyncio.Protocol:
         return Connection(self)
 

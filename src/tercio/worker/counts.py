@@ -31,13 +31,12 @@ class Counts:
     __slots__ = (
         "_accepted",
         "_connections",
+        "_digits",
         "_duration",
-        "_ended",
         "_errors",
         "_in_flight",
         "_is_stored",
         "_loop",
-        "_view",
         "_websockets",
         "_words",
     )
@@ -47,9 +46,7 @@ class Counts:
         self._accepted = self._connections = self._websockets = self._errors = 0
         self._in_flight = 0
         self._duration = 0.0  # seconds
-        # Of type "Q", as the words are: requests, 1xx to 5xx, microseconds.
-        self._ended = array("Q", [0] * 7)
-        self._view = memoryview(self._ended)
+        self._digits = [0] * 6  # requests by the first digit of their status, 0 = no answer
         self._is_stored = True
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -71,10 +68,7 @@ class Counts:
     def request_ended(self, status: int, seconds: float) -> None:
         self._in_flight -= 1
         self._duration += seconds
-        ended = self._ended
-        ended[0] += 1
-        if status:
-            ended[status // 100] += 1
+        self._digits[status // 100] += 1
         if self._is_stored:
             self._store_soon()
 
@@ -98,6 +92,6 @@ class Counts:
 
     def _store(self) -> None:
         self._is_stored = True
-        self._ended[6] = int(self._duration * 1e6)
+        digits = self._digits
         self._words[_IN_FLIGHT] = self._in_flight
-        self._words[_ENDED] = self._view
+        self._words[_ENDED] = array("Q", (sum(digits), *digits[1:], int(self._duration * 1e6)))
