@@ -110,8 +110,10 @@ def test_the_time_of_an_application_is_not_the_clients(loop: str, pages: Pages) 
 
 def test_a_silent_connection_is_closed_without_a_word(loop: str, pages: Pages) -> None:
     # It may take as long as a head before it asks for the first time.
-    times = {"timeout_keep_alive": 0.3, "timeout_head": 0.5}
-    with Served(pages, loop=loop, **times) as served, served.connect() as sock:
+    with (
+        Served(pages, loop=loop, timeout_keep_alive=0.3, timeout_head=0.5) as served,
+        served.connect() as sock,
+    ):
         assert rest(sock) == b""
 
 
