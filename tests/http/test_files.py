@@ -13,12 +13,6 @@ from tercio.http.files import _PART
 from tests.http.harness import LIMIT, Served
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
-def loop(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
 async def sends(scope: Scope, receive: Receive, send: Send) -> None:
     """The file that the query names, with the length that the path says."""
     length = scope["path"][1:].encode()

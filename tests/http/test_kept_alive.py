@@ -5,20 +5,12 @@ import contextvars
 import socket
 import threading
 
-import pytest
-
 from tercio.http.asgi import Receive, Scope, Send
 from tercio.http.connection import _CREDIT
 from tests.http.answers import answers
 from tests.http.harness import LIMIT, Served
 
 USER: contextvars.ContextVar[str] = contextvars.ContextVar("USER", default="nobody")
-
-
-@pytest.fixture(params=["uvloop", "asyncio"])
-def loop(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
 
 
 def get(path: str, *lines: str) -> bytes:

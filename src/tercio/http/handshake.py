@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 
 from tercio.http.asgi import Scope
 from tercio.http.deflate import Deflate
-from tercio.http.response import STATUS_LINES, prefix
+from tercio.http.response import STATUS_LINES, line, prefix
 
 _READ = frozenset({b"connection", b"upgrade", b"origin"})
 _READ_PREFIX = b"sec-websocket-"
@@ -36,9 +36,6 @@ _OURS = frozenset(
         b"upgrade",
     }
 )
-
-# Everything below a space but the tab, and DEL.
-_CONTROLS = bytes(number for number in (*range(32), 127) if number != 9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +107,9 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]], refused: frozenset[byte
     """An application's headers as lines. Raises RuntimeError for what would split the answer."""
     lines = []
     for name, value in headers:
-        start = prefix(name)
-        if start[:-2] in refused:
+        if bytes(name).lower() in refused:
             raise RuntimeError(f"{name!r} is decided by the server")
-        if len(value.translate(None, _CONTROLS)) != len(value):
-            raise RuntimeError(f"the value of {name!r} has a control character in it")
-        lines.append(b"%b%b\r\n" % (start, value))
+        lines.append(line(name, value))
     return lines
 
 

@@ -8,6 +8,8 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from tercio.http.kept import keep
+
 METHODS: Final = {
     name.encode(): name
     for name in [
@@ -35,9 +37,6 @@ SPECIAL: Final = {
     b"x-forwarded-proto": OTHERS,
 }
 
-_KEPT: Final = 1024
-_LONGEST_KEPT: Final = 256  # bytes
-
 # A registered name, an IPv4 address or an IPv6 address in brackets, and a port (RFC 3986, 3.2.2).
 # Empty is allowed: what a client sends whose target has no authority (RFC 9112, 3.2).
 _HOST: Final = re.compile(
@@ -62,10 +61,7 @@ def learn(name: bytes) -> tuple[bytes, int]:
     """What `names` has for a name, or will have: clients send the same few over and over."""
     lower = name.lower()
     found = (lower, SPECIAL.get(lower, 0))
-    if len(name) <= _LONGEST_KEPT:
-        if len(names) >= _KEPT:
-            names.clear()  # names that never come again must not keep out those that do
-        names[name] = found
+    keep(names, name, len(name), found)
     return found
 
 
@@ -77,10 +73,7 @@ def check_host(value: bytes) -> None:
     """Raises `BadRequest` for what can be no host."""
     if _HOST.fullmatch(value) is None:
         raise BadRequest(400, "The request's Host can be none.")
-    if len(value) <= _LONGEST_KEPT:
-        if len(hosts) >= _KEPT:
-            hosts.clear()
-        hosts[value] = None
+    keep(hosts, value, len(value), None)
 
 
 def check_version(version: str) -> None:
@@ -107,10 +100,7 @@ def split_target(target: bytes, method: str) -> tuple[str, bytes, bytes]:
     except UnicodeDecodeError:
         raise BadRequest(400, "A request's target is ASCII.") from None
     found = (unquote(path) if "%" in path else path), raw, query
-    if len(target) <= _LONGEST_KEPT:
-        if len(targets) >= _KEPT:
-            targets.clear()
-        targets[target] = found
+    keep(targets, target, len(target), found)
     return found
 
 
@@ -137,11 +127,8 @@ def check(
     """Judge the seldom fields: whether a 100 is expected, and what to upgrade to."""
     expects_continue = False
     upgrade = None
-    hosts = 0
     for name, value in headers:
-        if name == b"host":
-            hosts += 1
-        elif name == b"transfer-encoding":
+        if name == b"transfer-encoding":
             if version == "1.0":
                 raise BadRequest(400, "HTTP/1.0 has no Transfer-Encoding.")
             if value.lower() != b"chunked":
@@ -152,6 +139,6 @@ def check(
             expects_continue = version == "1.1"
         elif name == b"upgrade":
             upgrade = value.lower()
-    if hosts > 1 or (version == "1.1" and not has_host):
+    if version == "1.1" and not has_host:
         raise BadRequest(400, "A request names its host once.")
     return expects_continue, upgrade

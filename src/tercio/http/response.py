@@ -9,10 +9,11 @@ it, before anything of the message is written.
 
 from abc import abstractmethod
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tercio.http.asgi import Message, Scope
 from tercio.http.files import send_file
+from tercio.http.kept import keep
 
 if TYPE_CHECKING:
     from tercio.http.connection import Connection
@@ -24,9 +25,6 @@ DONE: Final = 3
 
 _LARGE: Final = 16 * 1024
 """Bytes from which on a second buffer is cheaper than a copy."""
-
-_LINES_KEPT: Final = 1024
-_LONGEST_KEPT: Final = 256  # bytes of a value
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"  # RFC 9110, 5.6.2
 
@@ -52,13 +50,6 @@ STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600
 # looking one up costs a quarter of making it.
 _lines: dict[tuple[bytes, bytes], bytes] = {}
 _lengths: dict[tuple[bytes, bytes], tuple[bytes, int]] = {}
-
-
-def _keep(cache: dict[Any, Any], pair: tuple[bytes, bytes], made: object) -> None:
-    if len(pair[1]) <= _LONGEST_KEPT:
-        if len(cache) >= _LINES_KEPT:
-            cache.clear()  # values that never come again must not keep out those that do
-        cache[pair] = made
 
 
 def prefix(name: bytes) -> bytes:
@@ -178,7 +169,7 @@ class Response:
                         raise RuntimeError("Content-Length is given twice")
                     made, length = _length(name, value)
                     parts.append(made)
-                    _keep(_lengths, pair, (made, length))
+                    keep(_lengths, pair, len(value), (made, length))
                 case b"transfer-encoding":
                     if value.lower() != b"chunked":
                         raise RuntimeError(f"Transfer-Encoding {value!r} is not supported")
@@ -189,7 +180,7 @@ class Response:
                 case _:
                     made = line(name, value)
                     parts.append(made)
-                    _keep(_lines, pair, made)
+                    keep(_lines, pair, len(value), made)
         has_body = self.has_body and status != 204 and status != 304
         if length is not None and not is_chunked:
             if has_body:

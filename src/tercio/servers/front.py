@@ -122,6 +122,11 @@ class Front(ABC):
         connections = [descriptor_of(peer.transport) for peer in list(self._engine.peers)]
         return [*self._entrance.fds(), *[fd for fd in connections if fd >= 0]]
 
+    def extra_headers(self) -> list[tuple[str, str]]:
+        """What ``--header`` adds to every response: names and values."""
+        parts = (line.partition(":") for line in self.config.header)
+        return [(name.strip(), value.strip()) for name, _, value in parts]
+
     def _settled(self) -> None:
         if self._entrance is not None:
             self._entrance.look()

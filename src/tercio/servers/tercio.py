@@ -26,7 +26,10 @@ class TercioServer(Front):
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
         config = self.config
-        headers = [_name_and_value(line) for line in config.header]
+        headers = [
+            (name.lower().encode("ascii"), value.encode("latin-1"))
+            for name, value in self.extra_headers()
+        ]
         if config.server_header:
             headers.insert(0, (b"server", b"tercio"))
         access = AccessLog.of(asyncio.get_running_loop()) if config.access_log else None
@@ -43,8 +46,3 @@ class TercioServer(Front):
             sends_files=config.pathsend,
         )
         return engine
-
-
-def _name_and_value(line: str) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(":")
-    return name.strip().lower().encode("ascii"), value.strip().encode("latin-1")

@@ -34,12 +34,12 @@ class UvicornServer(Front):
     """See `port.Server`."""
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
-        settings = _settings(self.config, app)
+        settings = _settings(self.config, app, self.extra_headers())
         settings.load()
         return _Engine(settings, hooks, state)
 
 
-def _settings(config: Config, app: App) -> uvicorn.Config:
+def _settings(config: Config, app: App, headers: list[tuple[str, str]]) -> uvicorn.Config:
     return uvicorn.Config(
         # A factory: what is given plainly uvicorn calls without arguments, to see if it is one.
         app=lambda: app,
@@ -66,10 +66,5 @@ def _settings(config: Config, app: App) -> uvicorn.Config:
         limit_concurrency=config.limit_concurrency,
         backlog=config.backlog,
         timeout_keep_alive=cast("int", config.timeout_keep_alive),
-        headers=[_name_and_value(line) for line in config.header],
+        headers=headers,
     )
-
-
-def _name_and_value(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name.strip(), value.strip()
