@@ -58,6 +58,8 @@ class Counts:
 
     def connection_lost(self) -> None:
         self._connections -= 1
+        if not self._is_stored:
+            self._store()  # nobody is to see the connection gone and its request under way
         self._words[_CONNECTIONS] = self._connections
 
     def request_begun(self) -> None:
