@@ -23,6 +23,7 @@ STOP = Group("Stopping", "What a stop waits for. The second signal stops at once
 RESTARTS = Group("Restarts", "How a worker that died comes back.")
 RECYCLING = Group("Recycling and limits", "A worker is replaced before it is retired.")
 HEALTH = Group("Health", "What happens to a worker that does not answer.")
+SHARING = Group("Sharing", "What workers share: state, messages, metrics, and child processes.")
 CLUSTER = Group("Cluster", "How `status`, `reload` and the others find this cluster.")
 
 _FIXED = "restart the cluster to change it"
@@ -415,6 +416,71 @@ class Config:
     )
     stopped_kill: float = HEALTH.option(
         10.0, kinds.duration(zero="never"), "Replace a process that did not run at all this long."
+    )
+
+    state_dir: str = SHARING.option(
+        "",
+        kinds.text("DIR", "a directory on a local disk"),
+        "Keep the shared state here, over a restart of the cluster; else it is in memory.",
+        instead=_FIXED,
+    )
+    state_size: int = SHARING.option(
+        0,
+        kinds.size(low=MIB, zero="the smaller of 256 MiB and half of what is free"),
+        "The most that the shared state may hold; the embedded engine only.",
+        instead=_FIXED,
+    )
+    state_sync: str = SHARING.option(
+        "interval",
+        kinds.choice("none", "interval", "always"),
+        "When --state-dir is written to disk: a power loss undoes what was not.",
+        instead=_FIXED,
+    )
+    redis: str = SHARING.option(
+        "",
+        subjects.redis_url(),
+        "Share over Redis or Valkey, with other machines: redis://, rediss://, unix:// or "
+        "redis+sentinel://.",
+        secret=True,
+        instead=_FIXED,
+    )
+    redis_prefix: str = SHARING.option(
+        "tercio:",
+        kinds.text("PREFIX", "text"),
+        "What all keys and channels in Redis begin with.",
+        instead=_FIXED,
+    )
+    redis_required: bool = SHARING.option(
+        False,
+        kinds.switch(),
+        "A worker that cannot reach Redis is not ready.",
+    )
+    ring_size: int = SHARING.option(
+        MIB,
+        kinds.size(low=64 * KIB),
+        "Memory for each worker's messages that others have not read yet.",
+        instead=_FIXED,
+    )
+    attached: int = SHARING.option(
+        16,
+        kinds.whole(0, 512),
+        "The most other processes (tercio exec, offloaded calls) that may attach at a time.",
+        instead=_FIXED,
+    )
+    offload_workers: int = SHARING.option(
+        0,
+        kinds.whole(0, 1024, zero="one per CPU"),
+        "Processes for `cluster.offload`, in the whole cluster.",
+    )
+    secrets_dir: str = SHARING.option(
+        "",
+        kinds.text("DIR", "a directory"),
+        "Where `cluster.secret(NAME)` finds a file of that name.",
+    )
+    stats_interval: float = SHARING.option(
+        0.0,
+        kinds.duration(zero="never"),
+        "Log a line of statistics this often.",
     )
 
     name: str = CLUSTER.option(

@@ -75,3 +75,66 @@ class RuntimeDirRefused(CouldNotStart):
 
 class ForkedFromWorker(TercioError):
     """``tercio.cluster`` was used in a process that application code forked inside a worker."""
+
+
+class NotInCluster(TercioError):
+    """``TERCIO_REQUIRE=1`` is set, and this process belongs to no cluster."""
+
+
+class Unencodable(TercioError, TypeError):
+    """A value cannot be sent or stored: it is nothing that msgpack knows."""
+
+
+class ValueTooLarge(TercioError, ValueError):
+    """A key, value or message is larger than its limit."""
+
+
+class MessageTooLarge(ValueTooLarge):
+    """A message is larger than what one publisher may send."""
+
+
+class WrongType(TercioError, TypeError):
+    """What is stored, or came, is not of the type that was asked for."""
+
+
+class SubscriptionLost(TercioError):
+    """A subscription with the policy "disconnect" fell behind and was ended."""
+
+
+class NoReply(TercioError, TimeoutError):
+    """Nobody answered a request on the bus in time."""
+
+
+class StateError(TercioError):
+    """The shared state could not do what was asked."""
+
+
+class NoSuchKey(StateError, KeyError):
+    """There is no such key, or it has expired."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would quote it
+
+
+class StateBusy(StateError, TimeoutError):
+    """Another process held the store for too long; nothing was changed."""
+
+
+class StateFull(StateError):
+    """The store has no room left; nothing was changed. Reads and deletes go on."""
+
+
+class StateUnavailable(StateError):
+    """The server that keeps the state does not answer; whether a write has happened is unknown."""
+
+
+class LockLost(StateError):
+    """A lock or a lease expired while it was held: another process may have it by now."""
+
+
+class QueueFull(StateError):
+    """A queue of the shared state holds as many items as it may."""
+
+
+class OffloadError(TercioError):
+    """A call in another process could not be carried out: no room, no time, or it died."""

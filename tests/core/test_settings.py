@@ -322,6 +322,7 @@ def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
 
 FIXED = {"host", "port", "bind", "uds", "fd", "uds_permissions", "backlog", "name", "runtime_dir"}
 FIXED |= {"workers", "max_workers", "user", "group"}
+FIXED |= {"state_dir", "state_size", "state_sync", "redis", "redis_prefix", "ring_size", "attached"}
 
 
 def test_only_these_options_are_fixed_for_the_life_of_a_cluster() -> None:

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tercio.config import Config
-from tercio.dataplane.scoreboard import LAYOUT, Field, Row, Scoreboard
+from tercio.dataplane.scoreboard import LAYOUT, Field, Row
 from tercio.dataplane.segment import anonymous_file
+from tercio.dataplane.shared import Shared
 from tercio.system.process import ExitStatus, spawn
 from tercio.version import __version__
 
@@ -44,7 +45,7 @@ class Rig:
         self.listener = _listener(unix)
         self.channel, theirs = socket.socketpair()
         lifeline_end, self.lifeline = os.pipe()
-        self.scoreboard = Scoreboard.create(2)
+        self.shared = Shared.create(2)
         self.stack = anonymous_file("stack")
         boot = anonymous_file("boot")
         values = {
@@ -61,7 +62,7 @@ class Rig:
             "listeners": [{"fd": self.listener.fileno(), "bind": "127.0.0.1:0"}],
             "channel": theirs.fileno(),
             "lifeline": lifeline_end,
-            "scoreboard": self.scoreboard.descriptor,
+            "shared": self.shared.to_record(),
             "stack": self.stack,
             "oom_score_adj": None,
             "rlimits": {},
@@ -80,7 +81,7 @@ class Rig:
                 self.listener.fileno(),
                 theirs.fileno(),
                 lifeline_end,
-                self.scoreboard.descriptor,
+                *self.shared.descriptors,
                 self.stack,
                 theirs_news,
                 theirs_hold,
@@ -98,7 +99,7 @@ class Rig:
 
     @property
     def row(self) -> Row:
-        return self.scoreboard.row(1)
+        return self.shared.scoreboard.row(1)
 
     def serving(self) -> Self:
         """Wait until it is ready, and let it serve."""
@@ -206,7 +207,7 @@ class Rig:
         self.listener.close()
         for fd in (self.lifeline, self.stack, self.news, self.hold):
             os.close(fd)
-        self.scoreboard.close()
+        self.shared.close()
 
     def __enter__(self) -> Self:
         return self

@@ -142,6 +142,27 @@ def mode() -> Kind[int]:
     )
 
 
+def redis_url() -> Kind[str]:
+    """Where a Redis or Valkey server is."""
+    allowed = (
+        "redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, unix:///PATH, or "
+        "redis+sentinel://HOST:PORT[,HOST:PORT]/NAME[/DB]"
+    )
+    schemes = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str):
+            raise Refused(raw)
+        scheme, separator, rest = raw.partition("://")
+        if raw and (scheme not in schemes or not separator or not rest):
+            raise Refused(raw)
+        if any(ord(character) <= 32 or ord(character) == 127 for character in raw):
+            raise Refused(raw, "it contains spaces or control characters")
+        return raw
+
+    return Kind(parse, allowed, "URL")
+
+
 def header() -> Kind[str]:
     """One response header, kept as ``Name: value``."""
 

@@ -32,7 +32,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "options": settings.config.to_json(),
         "listeners": listeners,
         "lifeline": setup.lifeline_read,
-        "scoreboard": setup.scoreboard.descriptor,
+        "shared": setup.shared.to_record(),
         "oom_score_adj": _oom_score(),
         "is_locked": setup.identity is not None,
         "rlimits": settings.config.resource_limits,
@@ -40,7 +40,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
     descriptors = [
         *(listener.fileno() for listener in setup.listeners),
         setup.lifeline_read,
-        setup.scoreboard.descriptor,
+        *setup.shared.descriptors,
     ]
     return Launching(
         argv=[*setup.launch.python, "-m", "tercio.worker"],

@@ -63,7 +63,7 @@ class Primary:
         )
         self._executor = Executor(loop, journal, self.tell, self._launch, self._release_seat)
         self._scales = Scales(loop)
-        self._sampler = Sampler(config, setup.scoreboard)
+        self._sampler = Sampler(config, setup.shared.scoreboard)
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
         self._rests_until = 0.0
@@ -147,7 +147,7 @@ class Primary:
                 self.cluster,
                 self._executor,
                 self._sampler,
-                setup.scoreboard,
+                setup.shared.scoreboard,
                 footprints,
                 time.monotonic(),
             ),
@@ -217,9 +217,9 @@ class Primary:
 
     def _release_seat(self, seat: int) -> Unfinished:
         """Keep a dead worker's counts, free its row, and say what it had not ended."""
-        row = self._setup.scoreboard.row(seat)
+        row = self._setup.shared.scoreboard.row(seat)
         left = Unfinished(row[Field.IN_FLIGHT], row[Field.WEBSOCKETS])
-        self._setup.scoreboard.fold(seat)
+        self._setup.shared.release(seat)
         return left
 
     def _policy_of(self, config: Config, workers: int) -> Policy:

@@ -13,7 +13,7 @@ from typing import Final
 
 from tercio.config import Config
 from tercio.core.model import SEATS_PER_SLOT
-from tercio.dataplane.scoreboard import Scoreboard
+from tercio.dataplane.shared import Shared
 from tercio.errors import CouldNotStart
 from tercio.primary.sizing import Size, size_of
 from tercio.settings import Settings, load
@@ -48,7 +48,7 @@ class Setup:
     size: Size
     claim: rundir.Claim
     listeners: tuple[Listener, ...]
-    scoreboard: Scoreboard
+    shared: Shared
     lifeline_read: int
     lifeline_write: int
     identity: Identity | None
@@ -77,8 +77,8 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         stack.callback(listener.close)
     claim = _claim(config)
     stack.callback(claim.release)
-    scoreboard = Scoreboard.create(size.most * SEATS_PER_SLOT)
-    stack.callback(scoreboard.close)
+    shared = Shared.create(size.most * SEATS_PER_SLOT)
+    stack.callback(shared.close)
     lifeline_read, lifeline_write = os.pipe()
     stack.callback(os.close, lifeline_read)
     stack.callback(os.close, lifeline_write)
@@ -88,7 +88,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         size,
         claim,
         tuple(listeners),
-        scoreboard,
+        shared,
         lifeline_read,
         lifeline_write,
         identity,

@@ -13,7 +13,8 @@ from functools import partial
 from types import FrameType
 
 from tercio import cluster, logs
-from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.dataplane.scoreboard import Field, Row
+from tercio.dataplane.shared import Shared
 from tercio.errors import (
     ConfigError,
     CouldNotStart,
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
     record.keep_from_programs(boot.fds)
-    lifeline.watch(boot.lifeline, partial(siblings.end_all, boot.scoreboard))
+    lifeline.watch(boot.lifeline, partial(siblings.end_all, boot.shared["scoreboard"]))
     lifeline.set_parent_death(boot.primary_pid)
     if boot.oom_score_adj is not None:
         limits.set_oom_score_adj(os.getpid(), boot.oom_score_adj)
@@ -82,7 +83,7 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
         name=f"{boot.slot}.{boot.incarnation}",
     )
     cluster.join(cluster.Worker(boot.slot, boot.incarnation, boot.generation))
-    row = Scoreboard.attach(boot.scoreboard).row(boot.seat)
+    row = Shared.attach(boot.shared).scoreboard.row(boot.seat)
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     return row, streams

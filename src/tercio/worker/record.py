@@ -35,7 +35,8 @@ class BootRecord:
     listeners: tuple[Bound, ...]
     channel: int
     lifeline: int
-    scoreboard: int
+    shared: Mapping[str, int]
+    """See `dataplane.shared`."""
     stack: int
     oom_score_adj: int | None
     rlimits: Mapping[str, int]
@@ -45,7 +46,7 @@ class BootRecord:
     def fds(self) -> tuple[int, ...]:
         """Every inherited descriptor but the standard ones."""
         listeners = (listener.fd for listener in self.listeners)
-        return (*listeners, self.channel, self.lifeline, self.scoreboard, self.stack)
+        return (*listeners, self.channel, self.lifeline, *self.shared.values(), self.stack)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -63,7 +64,7 @@ class BootRecord:
                 listeners=tuple(Bound(each["fd"], each["bind"]) for each in values["listeners"]),
                 channel=values["channel"],
                 lifeline=values["lifeline"],
-                scoreboard=values["scoreboard"],
+                shared=values["shared"],
                 stack=values["stack"],
                 oom_score_adj=values["oom_score_adj"],
                 rlimits=values["rlimits"],

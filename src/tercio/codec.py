@@ -1,0 +1,55 @@
+"""Turn values into bytes and back: msgpack, by msgspec, with limits. Never pickle.
+
+Anything that msgpack knows, and what msgspec makes of dataclasses, structs, dates, UUIDs and enums.
+What comes back without a type is what msgpack knows: a tuple is a list then, a dataclass a dict.
+With ``type`` it is checked and built again.
+"""
+
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast, overload
+
+import msgspec
+
+from tercio.errors import Unencodable, ValueTooLarge, WrongType
+
+T = TypeVar("T")
+
+VALUE_LIMIT: Final = 16 << 20
+"""Bytes of one value of the state."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder()
+
+
+def encode(value: object, limit: int = VALUE_LIMIT) -> bytes:
+    """The value as msgpack. Raises `Unencodable` or `ValueTooLarge`."""
+    try:
+        body = _encoder.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Unencodable(
+            f"a value of type {type(value).__name__} cannot be shared: {error}; use None, bool, "
+            "int, float, str, bytes, list, dict, a dataclass, or encode it to bytes yourself"
+        ) from error
+    if len(body) > limit:
+        raise ValueTooLarge(f"a value of {len(body)} bytes: the limit is {limit}")
+    return body
+
+
+@overload
+def decode(body: bytes | memoryview) -> object: ...
+@overload
+def decode(body: bytes | memoryview, type: type[T]) -> T: ...
+
+
+def decode(body: bytes | memoryview, type: object = None) -> object:
+    """The value that was encoded. Raises `WrongType` if it is no value, or not of ``type``."""
+    try:
+        return _decoder.decode(body) if type is None else _decoder_of(type).decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        wanted = "" if type is None else f" as {getattr(type, '__name__', type)}"
+        raise WrongType(f"a stored value cannot be read{wanted}: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def _decoder_of(type: object) -> "msgspec.msgpack.Decoder[Any]":
+    return msgspec.msgpack.Decoder(cast("Any", type))

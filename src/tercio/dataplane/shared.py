@@ -1,0 +1,47 @@
+"""All the memory that the processes of one cluster share, as one thing to make, pass on and close.
+
+The primary makes it before the first worker and closes it after the last; what lies in it is known
+to its parts.
+"""
+
+from collections.abc import Mapping
+from typing import Self
+
+from tercio.dataplane.scoreboard import Scoreboard
+
+
+class Shared:
+    """What every process of the cluster maps."""
+
+    def __init__(self, scoreboard: Scoreboard) -> None:
+        self.scoreboard = scoreboard
+
+    @classmethod
+    def create(cls, seats: int) -> Self:
+        """Make it all for ``seats`` processes. Raises `CouldNotStart` without memory."""
+        return cls(Scoreboard.create(seats))
+
+    @classmethod
+    def attach(cls, record: Mapping[str, int]) -> Self:
+        """Map what was inherited. Raises `ValueError` for another layout."""
+        return cls(Scoreboard.attach(record["scoreboard"]))
+
+    def to_record(self) -> dict[str, int]:
+        """What a child that inherits `descriptors` attaches by."""
+        return {"scoreboard": self.scoreboard.descriptor}
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The descriptors that a child must inherit."""
+        return (self.scoreboard.descriptor,)
+
+    def release(self, seat: int) -> None:
+        """Keep what a dead process has counted and make its seat ready for another.
+
+        The primary calls it, alone, and only after it has reaped the process.
+        """
+        self.scoreboard.fold(seat)
+
+    def close(self) -> None:
+        """Give up all mappings and descriptors."""
+        self.scoreboard.close()

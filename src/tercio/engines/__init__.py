@@ -1,0 +1,1 @@
+"""What carries the bus and keeps the state: this process, shared memory, or Redis."""

@@ -1,0 +1,1 @@
+"""Counters, gauges and histograms that add up over all workers."""

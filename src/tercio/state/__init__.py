@@ -1,0 +1,1 @@
+"""What workers share: values, counters, locks, queues, groups and rate limits."""
