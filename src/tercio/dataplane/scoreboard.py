@@ -16,16 +16,20 @@ from typing import Final, Self
 
 from tercio.dataplane.segment import Segment
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Version of the words below; a worker of another layout refuses to attach."""
 
 _MAGIC: Final = 0x5445_5243_494F_0001
-_ROW_WORDS: Final = 64  # 512 bytes: eight cache lines, so neighbours never share one
+_ROW_WORDS: Final = 128  # 1 KiB: whole cache lines, so that neighbours never share one
 _FOLD_WAIT: Final = 2.0  # seconds; a fold takes microseconds, but may be preempted
 
 
 class Field(IntEnum):
-    """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges."""
+    """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges.
+
+    Each part has a range to grow in: the server's counts 16 to 31, the bus 9 to 11 and 32 to 47,
+    the state 12 to 15 and 48 to 63, durations 96 to 127.
+    """
 
     PID = 0
     INCARNATION = 1
@@ -35,6 +39,7 @@ class Field(IntEnum):
     IN_FLIGHT = 5  # requests begun and not ended
     CONNECTIONS = 6  # open connections
     WEBSOCKETS = 7  # of those, upgraded ones
+    LOOP_LAG_US = 8  # how late the loop ran the last callback that the watchdog gave it
     REQUESTS = 16  # requests ended
     STATUS_1XX = 17
     STATUS_2XX = 18
