@@ -1,0 +1,1 @@
+"""Calls that would hold an event loop, carried out in other processes."""
