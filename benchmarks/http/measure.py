@@ -129,7 +129,7 @@ def main() -> None:
         print(f"\n### {scenario.title} ({scenario.work.connections} connections, {client})\n")
         cells = measure(scenario, servers, options.rounds, options.seconds)
         print(table.of_cells(cells), flush=True)
-        if not scenario.logs:
+        if not scenario.compares_variants:
             measured[scenario.title] = cells
     if len(measured) > 1:
         print(f"\n### all of it\n\n{table.summary(measured)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.http.app import HELLO, MEBIBYTE
-from benchmarks.http.servers import LOGGING
+from benchmarks.http.servers import COUNTING, LOGGING
 from benchmarks.http.work import Work
 
 BARE, SHOP = "benchmarks.http.app:app", "benchmarks.http.shop:app"
@@ -21,8 +21,16 @@ class Scenario:
     nginx: bool = False
     stretch: float = 1.0  # how much longer it takes than the others
     logs: bool = False  # each server twice, the second time with its access log
+    counts: bool = False  # no server but ours by itself, twice, the second time with its counts
+
+    @property
+    def compares_variants(self) -> bool:
+        """Whether each server stands beside itself, and not beside uvicorn."""
+        return self.logs or self.counts
 
     def variants(self, servers: list[str]) -> list[str]:
+        if self.counts:
+            return list(COUNTING)
         if not self.logs:
             return servers
         return [variant for name in servers for variant in (name, name + LOGGING)]
@@ -53,6 +61,7 @@ SCENARIOS = {
     "websocket-16k": Scenario("WebSocket, 16 KiB echoed", _message(16384, 32)),
     "tls": Scenario("plaintext over TLS", _HELLO, tls=True),
     "log": Scenario("plaintext, access log off and on", _HELLO, logs=True),
+    "metrics": Scenario("plaintext, counts off and on", _HELLO, counts=True, stretch=2.0),
     "nginx": Scenario("plaintext behind nginx, kept upstream connections", _HELLO, nginx=True),
     "database": Scenario(
         "FastAPI and SQLite, 500 requests a second",

@@ -24,12 +24,15 @@ LONGEST = 30.0  # seconds for a boot
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, what turns its access log on or off, and what adds TLS."""
+    """A command line, what adds TLS, and what makes it the one or the other of two variants.
+
+    They differ in the access log; those of the rig count or don't.
+    """
 
     line: str
     tls: str = "--ssl-certfile {dir}/cert.pem --ssl-keyfile {dir}/key.pem"
-    quiet: str = "--no-access-log"
-    logging: str = "--access-log"
+    without: str = "--no-access-log"
+    more: str = "--access-log"
 
 
 # All keep idle connections for longer than a measurement, and take 8,000 connections at once.
@@ -66,8 +69,11 @@ COMMANDS = {
         "--ssl-certificate {dir}/cert.pem --ssl-keyfile {dir}/key.pem",
     ),
 }
+_RIG = Command("python -m benchmarks.http.rig {app} --port {port}", "", "", "--counts")
 LOGGING = "+log"
 """Ends the name of a server that writes its access log."""
+COUNTING = ("rig", "rig+counts")
+"""The server of a worker by itself, with hooks that do nothing and with those of a worker."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +96,10 @@ def running(
     name: str, app: str, *, workers: int, cpu: int | None, tls: bool, path: str = "/"
 ) -> Iterator[Running]:
     """A server, from the moment when it answers; pinned to a processor if one is given."""
-    command = COMMANDS[name.removesuffix(LOGGING)]
+    command = {**COMMANDS, "rig": _RIG}[plain(name)]
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-http-") as directory:
-        line = command.line + " " + (command.logging if name.endswith(LOGGING) else command.quiet)
+        line = command.line + " " + (command.without if name == plain(name) else command.more)
         if tls:
             make_certificate(directory)
             line += " " + command.tls
@@ -123,6 +129,11 @@ def running(
                 pass
             kill_session(process.pid)
             process.wait()
+
+
+def plain(name: str) -> str:
+    """The name of a server without what one variant of it does more."""
+    return name.partition("+")[0]
 
 
 def pin(cpu: int | None):

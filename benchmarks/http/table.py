@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from benchmarks.http.cpu import Cpu
 from benchmarks.http.memory import Memory
-from benchmarks.http.servers import LOGGING
+from benchmarks.http.servers import plain
 from benchmarks.http.work import Outcome
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def of_cells(rounds: dict[str, list[Cell]]) -> str:
             lines.append(_row(name, *["void"] * (len(columns) - 2), f"{errors}: {first}"))
             continue
         bases = rounds.get(_base(name))
-        note = " of itself without" if name.endswith(LOGGING) else ""
+        note = " of itself without" if name != plain(name) else ""
         kernel = 100 * statistics.median(c.cpu.system / (c.cpu.total or 1) for c in cells)
         lines.append(
             _row(
@@ -119,7 +119,7 @@ def _errors(cells: Sequence[Cell]) -> int:
 
 
 def _base(name: str) -> str:
-    return name.removesuffix(LOGGING) if name.endswith(LOGGING) else "uvicorn"
+    return plain(name) if name != plain(name) else "uvicorn"
 
 
 def _beside(bases: Sequence[T] | None, seen: Sequence[T], of: Callable[[T], float]) -> str:
