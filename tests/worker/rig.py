@@ -57,6 +57,7 @@ class Rig:
             "seat": 1,
             "generation": 2,
             "name": "rig",
+            "directory": "",
             "app": APPS + app,
             "options": Config().to_json() | _SERVER | {"app_dir": ROOT} | dict(options or {}),
             "listeners": [{"fd": self.listener.fileno(), "bind": "127.0.0.1:0"}],

@@ -8,11 +8,13 @@ one request, a size-limited JSON line; the answer is any number of ``{"event": â
 import asyncio
 import json
 import os
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
 from tercio.errors import ControlError, CouldNotStart, ProtocolError
+from tercio.primary.attachments import MOST_PER_MESSAGE, Attachments
 from tercio.primary.requests import Conversation, Runtime, follows
 from tercio.system.peer import peer_credentials
 
@@ -30,11 +32,13 @@ _READ_WAIT: Final = 30.0  # seconds that a client may let a full buffer stand be
 class Control:
     """Serves the socket until it is closed."""
 
-    def __init__(self, runtime: Runtime, path: str) -> None:
+    def __init__(self, runtime: Runtime, attachments: Attachments, path: str) -> None:
         self._runtime = runtime
+        self._attachments = attachments
         self._path = path
         self._clients: set[asyncio.Task[None]] = set()
         self._followers = 0
+        self._attached: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -57,6 +61,8 @@ class Control:
         """Stop listening and let running conversations say their last line."""
         if self._server is not None:
             self._server.close()
+        for task in self._attached:
+            task.cancel()
         if self._clients:
             _, late = await asyncio.wait(self._clients, timeout=0.5)
             for task in late:
@@ -80,6 +86,9 @@ class Control:
         try:
             self._check(writer)
             request = _parse(await _line(reader))
+            if request.get("do") == "attach":
+                await self._attach(reader, writer)
+                return
             with self._counted(request):
                 message = {"result": await self._answer(request, reader, writer)}
         except ControlError as error:
@@ -108,6 +117,23 @@ class Control:
                 task.cancel()
             await asyncio.gather(answer, gone, return_exceptions=True)
 
+    async def _attach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand over what workers map, and stay: the connection stands for the process."""
+        pid = peer_credentials(writer.get_extra_info("socket")._sock).pid
+        attachment = self._attachments.attach(pid)
+        try:
+            _send_descriptors(writer, attachment.descriptors)
+            await _send(writer, {"result": attachment.record})
+            task = asyncio.current_task()
+            assert task is not None
+            self._attached.add(task)
+            try:
+                await _end_of(reader)
+            finally:
+                self._attached.discard(task)
+        finally:
+            self._attachments.connection_closed(attachment)
+
     @contextmanager
     def _counted(self, request: Mapping[str, object]) -> Iterator[None]:
         """Keep one of the places for followers. Raises `ControlError` when none is free."""
@@ -130,8 +156,18 @@ class Control:
             raise ControlError("your identity cannot be read from the socket") from error
         if uid not in (0, os.geteuid()):
             raise ControlError("the cluster belongs to another user")
-        if len(self._clients) > _MOST_CLIENTS:
+        if len(self._clients) - len(self._attached) > _MOST_CLIENTS:
             raise ControlError(f"{_MOST_CLIENTS} clients are connected already")
+
+
+def _send_descriptors(writer: asyncio.StreamWriter, descriptors: Sequence[int]) -> None:
+    """Send descriptors, each message of them with an empty line. Nothing may wait to be sent."""
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as connection:
+        for start in range(0, len(descriptors), MOST_PER_MESSAGE):
+            try:
+                socket.send_fds(connection, [b"\n"], descriptors[start : start + MOST_PER_MESSAGE])
+            except OSError as error:
+                raise ControlError(f"descriptors cannot be sent: {error.strerror}") from error
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -28,6 +28,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "seat": command.seat,
         "generation": command.generation,
         "name": setup.name,
+        "directory": setup.claim.path,
         "app": settings.config.app,
         "options": settings.config.to_json(),
         "listeners": listeners,

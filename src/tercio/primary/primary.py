@@ -22,6 +22,7 @@ from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
 from tercio.errors import ConfigError, ControlError
+from tercio.primary.attachments import Attachments
 from tercio.primary.control import Control
 from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.footprints import Scales
@@ -70,6 +71,7 @@ class Primary:
         self._timer: asyncio.TimerHandle | None = None
         self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
         self._systemd = Systemd(journal, loop)
+        self._attachments = Attachments(loop, setup, self._settings_to_attach)
 
     @property
     def cluster(self) -> Cluster:
@@ -80,7 +82,7 @@ class Primary:
         """Serve until told to stop; return the exit code."""
         setup = self._setup
         self._loop.set_exception_handler(LoopErrors())
-        control = Control(self, setup.claim.control_path)
+        control = Control(self, self._attachments, setup.claim.control_path)
         await control.open()
         setup.claim.write_info(
             {
@@ -100,6 +102,7 @@ class Primary:
         finally:
             signals.uninstall()
             self._executor.close()
+            self._attachments.close()
             if self._timer is not None:
                 self._timer.cancel()
             await control.close()
@@ -143,6 +146,7 @@ class Primary:
             "server": setup.settings.config.server,
             "engine": "none",
             "log_dropped": self.journal.lines_dropped(),
+            "attached": self._attachments.describe(),
             **status_of(
                 self.cluster,
                 self._executor,
@@ -221,6 +225,11 @@ class Primary:
         left = Unfinished(row[Field.IN_FLIGHT], row[Field.WEBSOCKETS])
         self._setup.shared.release(seat)
         return left
+
+    def _settings_to_attach(self) -> Settings:
+        if self.cluster.stopping is not None:
+            raise ControlError("the cluster is stopping")
+        return self._revisions[self.cluster.revision]
 
     def _policy_of(self, config: Config, workers: int) -> Policy:
         return policy_of(config, cgroup.limits(), workers, self._setup.size.most)

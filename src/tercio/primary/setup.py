@@ -58,6 +58,12 @@ class Setup:
         """The cluster's name."""
         return self.claim.name
 
+    @property
+    def attached_seats(self) -> range:
+        """The seats of processes that are no workers; they come after the workers'."""
+        first = self.size.most * SEATS_PER_SLOT
+        return range(first, first + self.settings.config.attached)
+
 
 def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     """Open everything; ``stack`` closes it. Raises `CouldNotStart` or `ConfigError`."""
@@ -77,7 +83,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         stack.callback(listener.close)
     claim = _claim(config)
     stack.callback(claim.release)
-    shared = Shared.create(size.most * SEATS_PER_SLOT)
+    shared = Shared.create(size.most * SEATS_PER_SLOT + config.attached)
     stack.callback(shared.close)
     lifeline_read, lifeline_write = os.pipe()
     stack.callback(os.close, lifeline_read)

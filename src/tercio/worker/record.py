@@ -30,6 +30,8 @@ class BootRecord:
     seat: int
     generation: int
     name: str
+    directory: str
+    """The cluster's runtime directory, with its control socket."""
     app: str
     config: Config
     listeners: tuple[Bound, ...]
@@ -59,6 +61,7 @@ class BootRecord:
                 seat=values["seat"],
                 generation=values["generation"],
                 name=values["name"],
+                directory=values["directory"],
                 app=values["app"],
                 config=Config.from_json(values["options"]),
                 listeners=tuple(Bound(each["fd"], each["bind"]) for each in values["listeners"]),

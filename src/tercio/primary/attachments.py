@@ -1,0 +1,111 @@
+"""Lend seats to processes that are no workers: Celery tasks, shells, offloaded calls.
+
+Such a process maps what workers map, so it must be of the same user. Its seat is free again when
+the process has ended, which the kernel tells by its pidfd; where there is none, when it closes its
+connection, which it keeps for that.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tercio import __version__
+from tercio.dataplane.scoreboard import LAYOUT
+from tercio.errors import ControlError
+from tercio.primary.setup import Setup
+from tercio.settings import Settings
+
+MOST_PER_MESSAGE: Final = 200
+"""Descriptors in one message; Linux takes 253."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One process that is attached. ``pid`` is None outside of our pid namespace."""
+
+    seat: int
+    pid: int | None
+    pidfd: int | None
+    record: dict[str, object]
+    descriptors: tuple[int, ...]
+
+
+class Attachments:
+    """The seats after the workers'."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, setup: Setup, settings: Callable[[], Settings]
+    ) -> None:
+        """``settings`` are those of now; it raises `ControlError` when nobody may attach."""
+        self._loop = loop
+        self._setup = setup
+        self._settings = settings
+        self._free = list(setup.attached_seats)
+        self._taken: dict[int, Attachment] = {}
+
+    def attach(self, pid: int | None) -> Attachment:
+        """Lend a seat to a process. Raises `ControlError` when none is free."""
+        settings = self._settings()
+        if not self._free:
+            raise ControlError(
+                f"{len(self._taken)} processes are attached already: raise --attached"
+            )
+        pidfd = _open_pidfd(pid)
+        if pid is not None and hasattr(os, "pidfd_open") and pidfd is None:
+            raise ControlError("the process that asks to attach has ended")
+        seat = self._free.pop(0)
+        shared = self._setup.shared
+        record: dict[str, object] = {
+            "version": __version__,
+            "layout": LAYOUT,
+            "name": self._setup.name,
+            "seat": seat,
+            "shared": shared.to_record(),
+            "numbers": list(shared.descriptors),
+            "directory": self._setup.claim.path,
+            "options": settings.config.to_json(),
+        }
+        attachment = Attachment(seat, pid, pidfd, record, shared.descriptors)
+        self._taken[seat] = attachment
+        if pidfd is not None:
+            self._loop.add_reader(pidfd, self._ended, attachment)
+        return attachment
+
+    def connection_closed(self, attachment: Attachment) -> None:
+        """Take the seat back, unless the process still lives with what it has mapped."""
+        if attachment.pidfd is None:
+            self._ended(attachment)
+
+    def describe(self) -> list[dict[str, object]]:
+        """For `status`."""
+        return [{"pid": each.pid, "seat": each.seat} for each in self._taken.values()]
+
+    def close(self) -> None:
+        """Forget all: the cluster ends."""
+        for attachment in tuple(self._taken.values()):
+            self._forget(attachment)
+
+    def _ended(self, attachment: Attachment) -> None:
+        if self._forget(attachment):
+            self._setup.shared.release(attachment.seat)
+            self._free.append(attachment.seat)
+
+    def _forget(self, attachment: Attachment) -> bool:
+        if self._taken.get(attachment.seat) is not attachment:
+            return False
+        del self._taken[attachment.seat]
+        if attachment.pidfd is not None:
+            self._loop.remove_reader(attachment.pidfd)
+            os.close(attachment.pidfd)
+        return True
+
+
+def _open_pidfd(pid: int | None) -> int | None:
+    if pid is None or not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
