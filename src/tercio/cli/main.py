@@ -20,6 +20,7 @@ COMMANDS = {
     "scale": ("control", "Change the number of workers."),
     "recycle": ("control", "Replace workers by fresh ones."),
     "dump": ("dump", "Show what a worker is doing right now."),
+    "exec": ("exec", "Run a program that shares state and messages with the workers."),
     "stop": ("control", "Finish running requests, then stop."),
     "check": ("check", "Import the application as a worker would, and look at this machine."),
     "config": ("config", "Show every option with its value and where it came from."),
