@@ -65,25 +65,31 @@ class Pool:
             "calls": 0, "failed": 0, "refused": 0, "timed_out": 0, "cancelled": 0, "died": 0,
         }  # fmt: skip
 
-    async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``function`` in a child and return what it returns, or raise what it raises.
-
-        Raises `OffloadError` when there is no room, when the call cannot be sent, or when its
-        process died. A cancelled call is killed.
-        """
-        return await self.run_within(None, function, *args, **kwargs)
-
     async def run_within(
         self, limit: float | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """The same, killed after ``limit`` seconds; the wait for a place counts."""
+        """Call ``function`` in a child and return what it returns, or raise what it raises.
+
+        It is killed after ``limit`` seconds, the wait for a place included; None: never. A
+        cancelled call is killed, too. Raises `OffloadError` when there is no room, when the call
+        cannot be sent, when it took too long, or when its process died.
+        """
         future = self._submit(limit, partial(function, *args, **kwargs), function)
         return self._value(await asyncio.wrap_future(future), function)
 
     def run_now(
         self, limit: float | None, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """The same from a thread without a running loop."""
+        """The same from a thread without a running loop.
+
+        Raises `RuntimeError` where one runs: it would stand still meanwhile.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError("an event loop runs in this thread: use `await cluster.offload(…)`")
         future = self._submit(limit, partial(function, *args, **kwargs), function)
         try:
             return self._value(future.result(), function)
