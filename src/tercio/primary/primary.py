@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping
+from itertools import chain
 from typing import Final
 
 from tercio import __version__
@@ -29,6 +30,7 @@ from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
 from tercio.primary.looperrors import LoopErrors
+from tercio.primary.offloaded import offloaded
 from tercio.primary.policy import policy_of
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
@@ -136,7 +138,8 @@ class Primary:
     async def status(self) -> dict[str, object]:
         """The answer to `tercio status`."""
         setup = self._setup
-        footprints = await self._scales.weigh(self._executor.pids())
+        children = {pid: offloaded(pid) for pid in self._executor.pids()}
+        footprints = await self._scales.weigh({*children, *chain(*children.values())})
         return {
             "name": setup.name,
             "pid": os.getpid(),
@@ -153,6 +156,7 @@ class Primary:
                 self._sampler,
                 setup.shared.scoreboard,
                 footprints,
+                children,
                 time.monotonic(),
             ),
         }

@@ -15,6 +15,7 @@ from tercio.core.inputs import Sample, Sampled
 from tercio.core.model import WorkerId
 from tercio.core.policy import Policy
 from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.primary.offloaded import offloaded
 from tercio.primary.worker_process import WorkerProcess
 from tercio.system import cgroup, memory, proc
 
@@ -30,6 +31,9 @@ class Usage:
     resident: int = 0
     own_bytes: int | None = None
     memory_due: float = 0.0
+    offloaded: list[int] = field(default_factory=list)
+    """The processes of its offloaded calls, whose memory is its own."""
+    offloaded_due: float = 0.0
 
 
 @dataclass(slots=True)
@@ -77,16 +81,23 @@ class Sampler:
         usage = self.usage.setdefault(worker.id, Usage())
         if now < usage.memory_due:
             return None
+        if now >= usage.offloaded_due:
+            usage.offloaded = offloaded(worker.process.pid)
+            usage.offloaded_due = now + self._memory_interval(policy)
         resident = memory.rss(worker.process.pid)
         if resident is None:
             return None
+        resident += sum(memory.rss(pid) or 0 for pid in usage.offloaded)
         usage.resident = resident
         if not policy.leak_window and resident <= policy.least_limit_memory:
             # Own memory is never more than resident memory: this is under the limit.
             return resident
         usage.memory_due = now + self._memory_interval(policy)
-        usage.own_bytes = memory.uss(worker.process.pid)
-        return usage.own_bytes
+        own = memory.uss(worker.process.pid)
+        if own is not None:
+            own += sum(memory.uss(pid) or 0 for pid in usage.offloaded)
+        usage.own_bytes = own
+        return own
 
     def _memory_interval(self, policy: Policy) -> float:
         # A trend is judged by the tenths of its window, so each must hold a sample.

@@ -1,5 +1,7 @@
 """Put what the supervisor knows and what was measured into one answer for `status`."""
 
+from collections.abc import Mapping, Sequence
+
 from tercio import __version__
 from tercio.core.cluster import Cluster
 from tercio.core.model import Slot, Worker
@@ -15,6 +17,7 @@ def status_of(
     sampler: Sampler,
     scoreboard: Scoreboard,
     footprints: Footprints,
+    children: Mapping[int, Sequence[int]],
     now: float,
 ) -> dict[str, object]:
     """The part of `status` that changes."""
@@ -35,7 +38,7 @@ def status_of(
         "last_reload": _last_reload(cluster),
         "breaker": _breaker(cluster, now),
         "workers": [
-            _worker(slot, worker, executor, sampler, scoreboard, footprints, now)
+            _worker(slot, worker, executor, sampler, scoreboard, footprints, children, now)
             for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
             for worker in slot.workers
         ],
@@ -64,6 +67,7 @@ def _worker(
     sampler: Sampler,
     scoreboard: Scoreboard,
     footprints: Footprints,
+    children: Mapping[int, Sequence[int]],
     now: float,
 ) -> dict[str, object]:
     process = executor.workers.get(worker.id)
@@ -94,8 +98,15 @@ def _worker(
             "descriptors": descriptors,
             "memory_bytes": footprint.uss if footprint else None,
             "rss_bytes": footprint.rss if footprint else None,
+            "offloaded": _offloaded(children.get(process.process.pid, ()), footprints),
         }
     return answer
+
+
+def _offloaded(pids: Sequence[int], footprints: Footprints) -> dict[str, object]:
+    """The processes that carry out a worker's calls, and their own memory."""
+    measured = (footprints.get(pid) for pid in pids)
+    return {"pids": list(pids), "memory_bytes": sum(each.uss for each in measured if each)}
 
 
 def _slot(cluster: Cluster, slot: Slot, now: float) -> dict[str, object]:

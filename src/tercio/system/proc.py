@@ -48,6 +48,18 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[1])
 
 
+def children(pid: int) -> list[int]:
+    """The living children of a process; none where the kernel does not list them."""
+    found = []
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    for task in tasks:  # a child belongs to the thread that started it
+        found += [int(child) for child in (read(pid, f"task/{task}/children") or b"").split()]
+    return found
+
+
 def pids() -> Iterator[int]:
     """Every process that we can see, oldest number first."""
     try:
