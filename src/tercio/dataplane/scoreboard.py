@@ -10,9 +10,9 @@ It does not know what the numbers mean to a person; `status` does.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from tercio.dataplane.segment import Segment
 
@@ -28,7 +28,7 @@ class Field(IntEnum):
     """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges.
 
     Each part has a range to grow in: the server's counts 16 to 31, the bus 9 to 11 and 32 to 47,
-    the state 12 to 15 and 48 to 63, durations 96 to 127.
+    the state 12 to 15 and 48 to 63, durations 96 to 119, more gauges 120 to 127.
     """
 
     PID = 0
@@ -52,10 +52,40 @@ class Field(IntEnum):
     LOG_DROPPED = 25
     ERRORS = 26  # exceptions that left the application
     ACCEPTED = 27  # connections made
+    DURATIONS = 96  # the first of the counts by `DURATION_BOUNDS`
+    SLOT = 120
+    GENERATION = 121
 
 
 FIRST_COUNTER: Final = 16
-COUNTERS: Final = tuple(field for field in Field if field >= FIRST_COUNTER)
+_LATE_GAUGES: Final = 120
+COUNTERS: Final = tuple(
+    field for field in Field if FIRST_COUNTER <= field < _LATE_GAUGES and field != Field.DURATIONS
+)
+
+DURATION_BOUNDS: Final = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+)  # fmt: skip
+"""Seconds. A request counts under the first one that it did not exceed, or above the last."""
+
+DURATION_WORDS: Final = slice(Field.DURATIONS, Field.DURATIONS + len(DURATION_BOUNDS) + 1)
+_DURATION_FIELDS: Final = range(DURATION_WORDS.start, DURATION_WORDS.stop)
+
+_T = TypeVar("_T")
+
+
+class Fact(IntEnum):
+    """Words of the header that the primary keeps up to date, for readers who cannot ask it."""
+
+    STARTED = 8  # Unix time, milliseconds
+    TARGET = 9  # workers that are wanted
+    READY = 10
+    RESTARTS = 11  # of workers that ended unasked
+    RELOADS = 12  # that were committed
+    REJECTED = 13  # reloads that were rolled back
+    GENERATION = 14
+    PRIMARY_PID = 15
 
 
 class Row:
@@ -119,6 +149,15 @@ class Scoreboard:
         """The row of ``seat``."""
         return self._rows[seat]
 
+    def fact(self, fact: Fact) -> int:
+        """What the primary last said."""
+        return self._words[fact]
+
+    def state(self, facts: Mapping[Fact, int]) -> None:
+        """Say how things are. Only the primary does."""
+        for fact, value in facts.items():
+            self._words[fact] = value
+
     def fold(self, seat: int) -> None:
         """Move the counters of a dead worker to the accumulator and clear its row.
 
@@ -127,23 +166,34 @@ class Scoreboard:
         """
         row = self._rows[seat]
         self._words[3] += 1  # odd: readers wait
-        for field in COUNTERS:
+        for field in (*COUNTERS, *_DURATION_FIELDS):
             self._accumulator[field] += row[field]
         row.clear()
         self._words[3] += 1
 
     def totals(self) -> dict[Field, int]:
         """Each counter over all workers, living and dead: exact, and never falling."""
+        rows = (self._accumulator, *self._rows)
+        return self._consistent(
+            lambda: {field: sum(row[field] for row in rows) for field in COUNTERS}
+        )
+
+    def durations(self) -> list[int]:
+        """How many requests fell under each of `DURATION_BOUNDS`, and above the last."""
+        rows = (self._accumulator, *self._rows)
+        return self._consistent(
+            lambda: [sum(row[field] for row in rows) for field in _DURATION_FIELDS]
+        )
+
+    def _consistent(self, read: Callable[[], _T]) -> _T:
+        """What is read while nothing is folded. Raises `TimeoutError`."""
         deadline = time.monotonic() + _FOLD_WAIT
         while True:
             before = self._words[3]
             if before % 2 == 0:
-                sums = {
-                    field: self._accumulator[field] + sum(row[field] for row in self._rows)
-                    for field in COUNTERS
-                }
+                found = read()
                 if self._words[3] == before:
-                    return sums
+                    return found
             if time.monotonic() > deadline:
                 raise TimeoutError("the scoreboard stayed in a fold: did the primary die in one?")
             time.sleep(0)  # let the one who folds go on

@@ -28,13 +28,14 @@ class Segment:
         self.words = memoryview(self._memory).cast("Q")
 
     @classmethod
-    def create(cls, label: str, size: int) -> Self:
+    def create(cls, label: str, size: int, *, sparse: bool = False) -> Self:
         """Make a new segment of ``size`` bytes, zeroed, allocated and sealed.
 
-        Raises `CouldNotStart` when the memory cannot be had.
+        A sparse one takes memory where it is written, only: for what stays mostly empty. Raises
+        `CouldNotStart` when the memory cannot be had.
         """
         try:
-            descriptor = _create(label, size)
+            descriptor = _create(label, size, sparse)
         except OSError as error:
             raise CouldNotStart(
                 f"cannot allocate {size} bytes of shared memory for {label}: {error.strerror}"
@@ -72,11 +73,11 @@ def anonymous_file(label: str) -> int:
         return os.dup(file.fileno())
 
 
-def _create(label: str, size: int) -> int:
+def _create(label: str, size: int, sparse: bool) -> int:
     descriptor = anonymous_file(label)
     try:
         os.ftruncate(descriptor, size)
-        if hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate") and not sparse:
             os.posix_fallocate(descriptor, 0, size)
         if hasattr(os, "memfd_create"):
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
