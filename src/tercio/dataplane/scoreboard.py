@@ -40,6 +40,10 @@ class Field(IntEnum):
     CONNECTIONS = 6  # open connections
     WEBSOCKETS = 7  # of those, upgraded ones
     LOOP_LAG_US = 8  # how late the loop ran the last callback that the watchdog gave it
+    STATE_WAITING = 12  # monotonic nanoseconds since a thread waits to write the state; 0: none
+    STATE_HOLDING = 13  # the same of holding the state's write lock, or trying to
+    STATE_USED = 14  # bytes, in the row of the one process that looks after the state
+    STATE_KEYS = 15
     REQUESTS = 16  # requests ended
     STATUS_1XX = 17
     STATUS_2XX = 18
@@ -52,6 +56,12 @@ class Field(IntEnum):
     LOG_DROPPED = 25
     ERRORS = 26  # exceptions that left the application
     ACCEPTED = 27  # connections made
+    STATE_READS = 48
+    STATE_WRITES = 49
+    STATE_WAITS = 50  # writes that waited in a thread
+    STATE_BUSY = 51  # operations given up because another process held the lock too long
+    STATE_SLOW = 52  # writes that took, with their wait, more than 50 ms
+    STATE_FULL = 53  # operations refused because there was no room
     DURATIONS = 96  # the first of the counts by `DURATION_BOUNDS`
     SLOT = 120
     GENERATION = 121

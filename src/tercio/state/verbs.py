@@ -67,7 +67,7 @@ class Incr(Verb[int]):
 
 @dataclass(slots=True)
 class Expire(Verb[bool]):
-    """Give a key a new time to live, None for ever. The answer: whether there is such a key."""
+    """Give a value a new time to live, None for ever. The answer: whether there is such a key."""
 
     key: bytes
     ttl: float | None
@@ -114,9 +114,9 @@ class Scan(Verb[Page]):
 
 @dataclass(slots=True)
 class Clear(Verb[int]):
-    """Remove at most ``count`` keys that begin with ``prefix``; the answer is how many.
+    """Remove at most ``count`` keys of any kind that begin with ``prefix``.
 
-    Fewer than ``count``: that was all.
+    The answer is how many, those that had expired included. Fewer than ``count``: that was all.
     """
 
     prefix: bytes
@@ -125,9 +125,9 @@ class Clear(Verb[int]):
 
 @dataclass(slots=True)
 class Sweep(Verb[int]):
-    """Remove at most ``count`` of what has expired; the answer is how many.
+    """Take away what has expired, in at most ``count`` small actions; the answer is how many.
 
-    Redis does it by itself.
+    Fewer than ``count``: that was all. Redis does it by itself.
     """
 
     count: int = 1000
@@ -222,10 +222,14 @@ class Pop(Verb[bytes | None]):
 
 @dataclass(slots=True)
 class PutBack(Verb[None]):
-    """Make an item that was taken, and not used, the oldest again. No capacity stops it."""
+    """Make an item that was taken, and not used, the oldest again. No capacity stops it.
+
+    ``ttl`` begins anew: what it had left went with the item.
+    """
 
     key: bytes
     item: bytes
+    ttl: float | None = None
 
 
 @dataclass(slots=True)
