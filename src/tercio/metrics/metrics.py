@@ -1,0 +1,176 @@
+"""The metrics of one process: those it made, and what all processes have counted."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from tercio.dataplane.families import Declaration, family_name
+from tercio.dataplane.region import Cells
+from tercio.dataplane.scoreboard import Scoreboard
+from tercio.dataplane.series import SeriesBoard
+from tercio.dataplane.shared import Shared
+from tercio.metrics.kinds import DEFAULT_BUCKETS, Counter, Gauge, Histogram, Metric, Mode
+from tercio.metrics.names import check_buckets, check_labels, check_name
+from tercio.metrics.snapshot import Snapshot
+
+_log = logging.getLogger("tercio.metrics")
+
+_MODES: Final = {
+    "sum": "livesum",
+    "max": "livemax",
+    "min": "livemin",
+    "last": "livemostrecent",
+    "each": "liveall",
+}
+
+_M = TypeVar("_M", bound=Metric)
+
+
+class Metrics:
+    """``cluster.metrics``. Any thread may make metrics and count."""
+
+    def __init__(self, shared: Shared, seat: int) -> None:
+        self._begin(shared.series, seat, shared.scoreboard)
+
+    def _begin(self, series: SeriesBoard, seat: int, scoreboard: Scoreboard | None) -> None:
+        self._series = series
+        self._scoreboard = scoreboard
+        self._writer = series.writer(seat, os.getpid())
+        self._lock = threading.Lock()
+        self._making = threading.Lock()
+        self._made: dict[str, Metric] = {}
+        self._has_warned = False
+        self._movers: list[Callable[[], None]] = []
+
+    # Counting
+
+    def counter(self, name: str, help: str = "", labels: Iterable[str] = ()) -> Counter:
+        """A number that only grows, over all workers and their restarts.
+
+        The same name gives the same metric again. A counter is shown as ``NAME_total``. Raises
+        `ValueError` for a name that Prometheus refuses, or that stands for another metric.
+        """
+        declaration = Declaration(
+            "counter",
+            family_name("counter", check_name(name)),
+            help,
+            check_labels("counter", labels),
+        )
+        return self._make(Counter, declaration)
+
+    def gauge(
+        self, name: str, help: str = "", labels: Iterable[str] = (), *, mode: Mode = "sum"
+    ) -> Gauge:
+        """A number that goes up and down, and ends with its process.
+
+        ``mode`` says what several workers make together: the "sum", the "max" or "min" of those
+        that were set, the "last" one that was set, or "each" by itself with a label ``pid``.
+        Raises `ValueError` as `counter` does.
+        """
+        if mode not in _MODES:
+            raise ValueError(f"a gauge's mode is one of {', '.join(_MODES)}, not {mode!r}")
+        declaration = Declaration(
+            "gauge", check_name(name), help, check_labels("gauge", labels), _MODES[mode]
+        )
+        return self._make(Gauge, declaration)
+
+    def histogram(
+        self,
+        name: str,
+        help: str = "",
+        labels: Iterable[str] = (),
+        *,
+        buckets: Sequence[float] = DEFAULT_BUCKETS,
+    ) -> Histogram:
+        """How many values were at most each of ``buckets``, which rise; and their sum.
+
+        Raises `ValueError` as `counter` does.
+        """
+        declaration = Declaration(
+            "histogram",
+            check_name(name),
+            help,
+            check_labels("histogram", labels),
+            bounds=check_buckets(buckets),
+        )
+        return self._make(Histogram, declaration)
+
+    # Reading
+
+    async def totals(self) -> Snapshot:
+        """What all workers have counted, the dead included: exact at this moment.
+
+        Raises `TimeoutError` if the primary died while it added up.
+        """
+        return self.read()
+
+    def read(self) -> Snapshot:
+        """`totals` for code that cannot wait, in any thread."""
+        return Snapshot.take(self._series, self._scoreboard)
+
+    def text(self) -> str:
+        """All metrics in Prometheus' text format, as a scrape wants it (see `CONTENT_TYPE`)."""
+        from tercio.metrics.text import text_of  # here: most applications are asked by a sidecar
+
+        return text_of(self.read())
+
+    def to_json(self) -> dict[str, object]:
+        """All metrics as what `json.dumps` takes."""
+        return self.read().to_json()
+
+    # For what keeps values itself
+
+    def place(
+        self, declaration: Declaration, values: Sequence[str], initial: float = 0.0
+    ) -> tuple[Cells, int]:
+        """Where a series keeps its values. Without room it counts where nobody looks."""
+        with self._lock:
+            first = self._writer.add(declaration, values, initial)
+        if first is not None:
+            return self._writer.cells, first
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "no room for another series of %s: it is left out, and counted in "
+                "tercio_metrics_series_dropped; do labels have values without end?",
+                declaration.name,
+            )
+        return memoryview(bytearray(8 * declaration.slots)).cast("d"), 0
+
+    def on_leave(self, move: Callable[[], None]) -> None:
+        """Have ``move`` called when places are to be asked for anew."""
+        self._movers.append(move)
+
+    def leave(self) -> None:
+        """Count for this process alone: it is a fork, and the memory is its parent's."""
+        # A thread that is not here may hold the old ones.
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._series, self._scoreboard = SeriesBoard.private(), None
+        self._writer = self._series.writer(0, os.getpid())
+        for metric in self._made.values():
+            metric.move()
+        for move in self._movers:
+            move()
+
+    def _make(self, kind: type[_M], declaration: Declaration) -> _M:
+        with self._making:
+            found = self._made.get(declaration.name)
+            if found is None:
+                found = self._made[declaration.name] = kind(self, declaration)
+        if not isinstance(found, kind):
+            theirs = type(found).__name__.lower()
+            raise ValueError(f"{declaration.name!r} is a {theirs} already")
+        for what in ("labels", "mode", "bounds"):
+            before = getattr(found.declaration, what)
+            if before != getattr(declaration, what):
+                raise ValueError(f"{declaration.name!r} has other {what} already: {before}")
+        return found
+
+
+class LocalMetrics(Metrics):
+    """The same in a process that belongs to no cluster: it counts for itself."""
+
+    def __init__(self) -> None:
+        self._begin(SeriesBoard.private(), 0, None)
