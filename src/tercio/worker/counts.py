@@ -1,7 +1,7 @@
 """Count what a server does, in the worker's row of the scoreboard."""
 
 import asyncio
-from array import array
+import struct
 from typing import Final
 
 from tercio.dataplane.scoreboard import Field, Row
@@ -15,17 +15,19 @@ _DURATION_US: Final = int(Field.DURATION_US)
 _ERRORS: Final = int(Field.ERRORS)
 _ACCEPTED: Final = int(Field.ACCEPTED)
 
-_ENDED: Final = slice(_REQUESTS, _DURATION_US + 1)
-"""Requests, the statuses by their first digit and the durations lie side by side."""
+# Requests, the statuses by their first digit and the durations lie side by side: packed at once,
+# they cost half of what an array costs that is made for them.
+_ENDED: Final = struct.Struct(f"{_DURATION_US + 1 - _REQUESTS}Q")
+_ENDED_AT: Final = _REQUESTS * struct.calcsize("Q")
 
 
 class Counts:
     """The server's `Hooks`.
 
     Called by the loop's thread only, which alone writes these words: the numbers are kept here and
-    only stored there, as reading shared memory back costs more than the sum. What comes with every
-    request is stored once a turn of the loop, which saves two thirds of the cost at full load. That
-    a request has begun is stored before its application gets to run, and maybe to block.
+    only stored there, as reading shared memory back costs more than the sum. That a request has
+    begun is stored at once: its application may block next. What comes with its end is stored once
+    a turn of the loop, as that is many words, and at full load many requests.
     """
 
     __slots__ = (
@@ -63,16 +65,20 @@ class Counts:
         self._words[_CONNECTIONS] = self._connections
 
     def request_begun(self) -> None:
-        self._in_flight += 1
-        if self._is_stored:
-            self._store_soon()
+        # Not with the rest: a turn with one request would pay for two callbacks instead of one, and
+        # a callback costs more than ten such words.
+        in_flight = self._in_flight = self._in_flight + 1
+        self._words[_IN_FLIGHT] = in_flight
 
     def request_ended(self, status: int, seconds: float) -> None:
         self._in_flight -= 1
         self._duration += seconds
         self._digits[status // 100] += 1
         if self._is_stored:
-            self._store_soon()
+            self._is_stored = False
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._store)
 
     def websocket_opened(self) -> None:
         self._websockets += 1
@@ -86,14 +92,18 @@ class Counts:
         self._errors += 1
         self._words[_ERRORS] = self._errors
 
-    def _store_soon(self) -> None:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        self._is_stored = False
-        self._loop.call_soon(self._store)
-
     def _store(self) -> None:
         self._is_stored = True
-        digits = self._digits
+        _, ones, twos, threes, fours, fives = digits = self._digits
         self._words[_IN_FLIGHT] = self._in_flight
-        self._words[_ENDED] = array("Q", (sum(digits), *digits[1:], int(self._duration * 1e6)))
+        _ENDED.pack_into(
+            self._words,
+            _ENDED_AT,
+            sum(digits),
+            ones,
+            twos,
+            threes,
+            fours,
+            fives,
+            int(self._duration * 1e6),
+        )

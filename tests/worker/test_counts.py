@@ -1,0 +1,54 @@
+"""What the hooks of a server leave in a row of the scoreboard, and when."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.worker.counts import Counts
+
+
+@pytest.fixture
+def row() -> Iterator[Row]:
+    board = Scoreboard.create(1)
+    yield board.row(0)
+    board.close()
+
+
+def test_a_request_is_in_flight_before_its_application_may_block(row: Row) -> None:
+    counts = Counts(row)
+    counts.request_begun()
+    assert row[Field.IN_FLIGHT] == 1
+    counts.request_begun()
+    assert row[Field.IN_FLIGHT] == 2
+
+
+def test_a_turn_later_all_that_ended_is_counted(row: Row) -> None:
+    async def serve() -> None:
+        counts = Counts(row)
+        for status in (100, 200, 204, 304, 404, 405, 410, 500, 0):
+            counts.request_begun()
+            counts.request_ended(status, 0.5)
+        counts.request_begun()
+        await asyncio.sleep(0)
+
+    asyncio.run(serve())
+    assert row[Field.IN_FLIGHT] == 1
+    assert row[Field.REQUESTS] == 9
+    statuses = [row[field] for field in range(Field.STATUS_1XX, Field.STATUS_5XX + 1)]
+    assert statuses == [1, 2, 1, 3, 1]
+    assert row[Field.DURATION_US] == 4_500_000
+    assert row[Field.BLOCKED] == 0, "the word behind is somebody else's"
+
+
+def test_a_connection_that_is_gone_leaves_no_request_in_flight(row: Row) -> None:
+    async def serve() -> None:
+        counts = Counts(row)
+        counts.connection_made()
+        counts.request_begun()
+        counts.request_ended(200, 0.25)
+        counts.connection_lost()
+        assert (row[Field.CONNECTIONS], row[Field.IN_FLIGHT], row[Field.REQUESTS]) == (0, 0, 1)
+
+    asyncio.run(serve())
