@@ -58,6 +58,8 @@ class Rig:
             "generation": 2,
             "name": "rig",
             "directory": "",
+            "host": "00" * 8,
+            "state": {},
             "app": APPS + app,
             "options": Config().to_json() | _SERVER | {"app_dir": ROOT} | dict(options or {}),
             "listeners": [{"fd": self.listener.fileno(), "bind": "127.0.0.1:0"}],

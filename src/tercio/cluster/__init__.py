@@ -1,64 +1,220 @@
-"""What an application can ask about the cluster it runs in.
+"""What an application can ask of the cluster it runs in.
 
-``from tercio import cluster`` works everywhere: in a worker, and in a plain process, where
-``cluster.mode`` is "local". In a process that application code forked inside a worker it raises:
-nothing there belongs to the child.
+``from tercio import cluster`` works everywhere: in a worker, in a process attached to a cluster
+(`tercio exec`, offloaded calls), and in a plain process (a script, a test, another server), where
+the same calls reach this process alone. ``cluster.mode`` says which; with ``TERCIO_REQUIRE=1`` a
+plain process gets `NotInCluster` instead.
+
+In a process that application code forked inside a worker it raises `ForkedFromWorker`: nothing
+there belongs to the child.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
 
-from tercio.errors import ForkedFromWorker
+from tercio.cluster.attachment import VARIABLE
+from tercio.cluster.membership import Membership, Mode, Seat, Worker
+from tercio.errors import ForkedFromWorker, NotInCluster
 
+if TYPE_CHECKING:
+    from tercio.bus.bus import Bus
+    from tercio.cluster.parts import Parts
+    from tercio.cluster.twins import Twins
+    from tercio.metrics.metrics import Metrics
+    from tercio.offload.offload import Offload
+    from tercio.state.leader import Leader
+    from tercio.state.state import State
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """The worker that this code runs in."""
+__all__ = [
+    "Membership",
+    "Mode",
+    "Seat",
+    "Worker",
+    "bus",
+    "leader",
+    "metrics",
+    "mode",
+    "offload",
+    "rotate_secret",
+    "secret",
+    "secrets",
+    "state",
+    "sync",
+    "worker",
+]
 
-    slot: int = 0
-    incarnation: int = 0
-    generation: int = 0
+_log = logging.getLogger("tercio.cluster")
 
-    @property
-    def id(self) -> str:
-        """``SLOT.INCARNATION``: who it is. A pid may be used again."""
-        return f"{self.slot}.{self.incarnation}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Membership:
-    mode: Literal["worker", "local"]
-    worker: Worker
-
-
-mode: Literal["worker", "local"]
+mode: Mode
 worker: Worker
+bus: "Bus"
+state: "State"
+metrics: "Metrics"
+offload: "Offload"
+sync: "Twins"
 
-_membership = _Membership("local", Worker())
+_NAMES: Final = frozenset({"mode", "worker", "bus", "state", "metrics", "offload", "sync"})
+_PARTS: Final = _NAMES - {"mode", "worker"}
+
+_membership: Membership | None = None
+_parts: "Parts | None" = None
 _is_forked = False
+_is_said = False
+_lock = threading.RLock()
 
 
 if not TYPE_CHECKING:  # a type checker should find misspelt names
 
     def __getattr__(name: str) -> object:
-        if name not in ("mode", "worker"):
+        if name not in _NAMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if _is_forked:
-            raise ForkedFromWorker(
-                f"this process was forked from worker {_membership.worker.id} by application code "
-                f"and is no part of the cluster; use cluster.{name} in the worker, and pass on "
-                "what it says"
-            )
-        return _membership.mode if name == "mode" else _membership.worker
+        if name in _PARTS:
+            return getattr(_current(name), name)
+        return getattr(_joined(name), name)
 
 
-def join(joining: Worker) -> None:
-    """Make this process a worker of the cluster. Called by the worker before the import."""
-    global _membership
-    _membership = _Membership("worker", joining)
+def leader(name: str, ttl: float = 10.0) -> "Leader":
+    """Be the one process of the cluster that does something: ``async with leader("nightly"):``.
+
+    Waits until no other is. ``ttl``: seconds after which another one takes over from a leader that
+    died or does not get to run. The lease has a ``token`` that only ever grows, and ``lost``.
+    """
+    return _current("leader").state.leader(name, ttl=ttl)
+
+
+def secret(name: str) -> str:
+    """One secret for all processes: to sign cookies with, for example.
+
+    From the variable ``TERCIO_SECRET_<NAME>``, a file in ``--secrets-dir``, or made at random once
+    and kept in the shared state. Raises `ConfigError` for a name or a file that cannot be used.
+    """
+    return secrets(name)[0]
+
+
+def secrets(name: str) -> tuple[str, ...]:
+    """The secret, and before it was rotated: what was signed with any of them is good."""
+    return _current("secrets").secrets.history(name)
+
+
+def rotate_secret(name: str, keep: int = 1) -> str:
+    """Make a new secret for all processes and return it; ``keep`` old ones stay good.
+
+    Raises `ConfigError` for one that is given from outside.
+    """
+    return _current("rotate_secret").secrets.rotate(name, keep)
+
+
+# What is below is Tercio's own, and its test plugin's.
+
+
+def join(joining: Membership) -> None:
+    """Make this process a part of a cluster. Called by the worker before the import."""
+    global _membership, _parts
+    with _lock:
+        _membership, _parts = joining, None
+
+
+def adopt_metrics(metrics: "Metrics") -> None:
+    """Use metrics that were made before the application was imported."""
+    _current("metrics").adopt_metrics(metrics)
+
+
+def start() -> None:
+    """The event loop runs: what the import has subscribed to is heard from now on."""
+    if _parts is not None:
+        _parts.start()
+
+
+async def leave() -> None:
+    """Send what was published and give all up. Called at the end of a worker."""
+    if _parts is not None:
+        await _parts.close()
 
 
 def leave_to_parent() -> None:
     """Say that this process is a fork of a worker. Called after a fork, in the child."""
     global _is_forked
     _is_forked = True
+    if _parts is not None:
+        _parts.abandon()
+
+
+@contextmanager
+def fresh(clock: Callable[[], float] | None = None) -> Iterator[None]:
+    """Be a plain process with empty engines for a while; for tests."""
+    global _membership, _parts
+    before = _membership, _parts
+    _membership, _parts = Membership(), None
+    if clock is not None:
+        from tercio.cluster.parts import Parts
+
+        _parts = Parts(_membership, clock)
+    try:
+        yield
+    finally:
+        if _parts is not None:
+            _parts.close_now()
+        _membership, _parts = before
+
+
+def _current(name: str) -> "Parts":
+    global _parts
+    parts = _parts
+    if parts is None or parts.is_stale():
+        membership = _joined(name)  # before the lock: it may take a while
+        with _lock:
+            parts = _parts
+            if parts is None or parts.membership is not membership:
+                from tercio.cluster.parts import Parts
+
+                parts = _parts = Parts(membership)
+    elif _is_forked:
+        _joined(name)
+    return parts
+
+
+def _joined(name: str) -> Membership:
+    """Who this process is; found out when it is first asked."""
+    global _membership
+    if _is_forked:
+        raise ForkedFromWorker(
+            f"this process was forked from worker {_worker_id()} by application code and is no "
+            f"part of the cluster; use cluster.{name} in the worker, and pass on what it says"
+        )
+    membership = _membership
+    if membership is not None and not membership.is_over():
+        return membership
+    with _lock:
+        membership = _membership
+        if membership is None or membership.is_over():
+            membership = _membership = _find()
+    return membership
+
+
+def _find() -> Membership:
+    if target := os.environ.get(VARIABLE):
+        from tercio.cluster.attachment import join_attached
+
+        return join_attached(target)
+    if os.environ.get("TERCIO_REQUIRE") == "1":
+        raise NotInCluster(
+            "this process is no worker of a cluster, and TERCIO_REQUIRE=1 asks for one: start it "
+            "by `tercio run`, or attach it by `tercio exec -- COMMAND`"
+        )
+    _say_local()
+    return Membership()
+
+
+def _say_local() -> None:
+    global _is_said
+    if not _is_said:
+        _is_said = True
+        _log.info("tercio.cluster works in this process alone: it belongs to no cluster")
+
+
+def _worker_id() -> str:
+    return _membership.worker.id if _membership is not None else "?"

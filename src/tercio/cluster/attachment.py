@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tercio.cluster.membership import Connection, Membership, Seat
+from tercio.config import Config
 from tercio.dataplane import scoreboard
+from tercio.dataplane.shared import Shared
 from tercio.errors import NoCluster, ProtocolError, VersionMismatch
 from tercio.system import rundir
 from tercio.system.peer import peer_credentials
@@ -64,6 +67,25 @@ def attach(target: str) -> Attached:
             reason = error.strerror or str(error)
             raise NoCluster(f"no cluster can be attached to at {directory}: {reason}") from error
         raise
+
+
+def join_attached(target: str) -> Membership:
+    """Attach, and say what this process is then. Raises as `attach` does."""
+    attached = attach(target)
+    seat = Seat(
+        attached.seat,
+        Shared.attach(attached.shared),
+        attached.record["state"],
+        bytes.fromhex(attached.record["host"]),
+    )
+    return Membership(
+        "attached",
+        name=attached.name,
+        directory=attached.directory,
+        config=Config.from_json(attached.options),
+        seat=seat,
+        connection=Connection(attached.connection),
+    )
 
 
 def _attached(

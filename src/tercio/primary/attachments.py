@@ -65,6 +65,8 @@ class Attachments:
             "shared": shared.to_record(),
             "numbers": list(shared.descriptors),
             "directory": self._setup.claim.path,
+            "host": self._setup.host.hex(),
+            "state": self._setup.state_record(),
             "options": settings.config.to_json(),
         }
         attachment = Attachment(seat, pid, pidfd, record, shared.descriptors)

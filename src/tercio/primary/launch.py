@@ -29,6 +29,8 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "generation": command.generation,
         "name": setup.name,
         "directory": setup.claim.path,
+        "host": setup.host.hex(),
+        "state": setup.state_record(),
         "app": settings.config.app,
         "options": settings.config.to_json(),
         "listeners": listeners,

@@ -52,11 +52,17 @@ class Setup:
     lifeline_read: int
     lifeline_write: int
     identity: Identity | None
+    host: bytes
+    """What all processes of this cluster on this host have, and no others."""
 
     @property
     def name(self) -> str:
         """The cluster's name."""
         return self.claim.name
+
+    def state_record(self) -> dict[str, object]:
+        """Where workers find the shared state."""
+        return {}
 
     @property
     def attached_seats(self) -> range:
@@ -98,6 +104,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         lifeline_read,
         lifeline_write,
         identity,
+        os.urandom(8),
     )
 
 

@@ -82,11 +82,23 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
         use_colors=config.use_colors,
         name=f"{boot.slot}.{boot.incarnation}",
     )
-    cluster.join(cluster.Worker(boot.slot, boot.incarnation, boot.generation))
-    row = Shared.attach(boot.shared).scoreboard.row(boot.seat)
+    shared = Shared.attach(boot.shared)
+    cluster.join(_membership(boot, shared))
+    row = shared.scoreboard.row(boot.seat)
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     return row, streams
+
+
+def _membership(boot: BootRecord, shared: Shared) -> cluster.Membership:
+    return cluster.Membership(
+        "worker",
+        cluster.Worker(boot.slot, boot.incarnation, boot.generation),
+        boot.name,
+        boot.directory,
+        boot.config,
+        cluster.Seat(boot.seat, shared, boot.state, boot.host),
+    )
 
 
 def _refuse(link: Link, stage: str, error: TercioError) -> int:

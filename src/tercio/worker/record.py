@@ -37,6 +37,10 @@ class BootRecord:
     listeners: tuple[Bound, ...]
     channel: int
     lifeline: int
+    host: bytes
+    """What all processes of this cluster on this host have, and no others."""
+    state: Mapping[str, object]
+    """Where the shared state is, see `engines.embedded.open_state`."""
     shared: Mapping[str, int]
     """See `dataplane.shared`."""
     stack: int
@@ -62,6 +66,8 @@ class BootRecord:
                 generation=values["generation"],
                 name=values["name"],
                 directory=values["directory"],
+                host=bytes.fromhex(values["host"]),
+                state=values["state"],
                 app=values["app"],
                 config=Config.from_json(values["options"]),
                 listeners=tuple(Bound(each["fd"], each["bind"]) for each in values["listeners"]),
@@ -73,7 +79,7 @@ class BootRecord:
                 rlimits=values["rlimits"],
                 is_locked=values.get("is_locked", False),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"the boot record lacks something: {error!r}") from error
 
 

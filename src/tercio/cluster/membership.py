@@ -1,0 +1,79 @@
+"""What this process is to a cluster: a worker of it, attached to it, or on its own."""
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tercio.config import Config
+from tercio.dataplane.shared import Shared
+
+Mode = Literal["worker", "attached", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """The worker that this code runs in; all zeros in a process that is none."""
+
+    slot: int = 0
+    incarnation: int = 0
+    generation: int = 0
+
+    @property
+    def id(self) -> str:
+        """``SLOT.INCARNATION``: who it is. A pid may be used again."""
+        return f"{self.slot}.{self.incarnation}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A place in the memory and the state that the processes of a cluster share."""
+
+    number: int
+    shared: Shared
+    state: Mapping[str, object]
+    """Where the shared state is, see `engines.embedded.open_state`."""
+    host: bytes
+    """Eight bytes that all processes of this cluster on this host have, and no others."""
+
+
+class Connection:
+    """An attached process's connection to the primary. It ends with the cluster."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._pid = os.getpid()
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="tercio-attached", daemon=True).start()
+
+    def is_over(self) -> bool:
+        """Whether the cluster has ended, or this is a fork of the process that attached."""
+        return self._ended.is_set() or self._pid != os.getpid()
+
+    def _watch(self) -> None:
+        with suppress(OSError):
+            while self._socket.recv(4096):
+                pass  # nothing comes but the end
+        self._ended.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Who this process is. ``seat`` is None in mode "local"."""
+
+    mode: Mode = "local"
+    worker: Worker = field(default_factory=Worker)
+    name: str = ""
+    directory: str = ""
+    """The cluster's runtime directory."""
+    config: Config = field(default_factory=Config)
+    seat: Seat | None = None
+    connection: "Connection | None" = None
+    """To the primary, of an attached process."""
+
+    def is_over(self) -> bool:
+        """Whether an attached process must attach again: it is a fork, or the cluster has ended."""
+        return self.connection is not None and self.connection.is_over()

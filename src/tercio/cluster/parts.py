@@ -1,0 +1,211 @@
+"""The bus, the state, the metrics and the child processes of this process, made when first used.
+
+Which engines carry them follows from what the process is: in a cluster shared memory, or Redis
+where ``--redis`` says so; on its own nothing but this process.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar, cast
+
+from tercio.bus.bus import Bus
+from tercio.bus.engine import BusEngine
+from tercio.cluster.attachment import VARIABLE
+from tercio.cluster.membership import Membership
+from tercio.cluster.notices import Notices
+from tercio.cluster.secrets import Secrets
+from tercio.cluster.twins import Twins
+from tercio.errors import OffloadError
+from tercio.metrics.metrics import LocalMetrics, Metrics
+from tercio.offload.offload import Offload
+from tercio.offload.places import Places
+from tercio.offload.pool import Pool
+from tercio.state.engine import StateEngine
+from tercio.state.state import State
+
+OWN_NAMESPACE: Final = ".tercio"
+"""Of the state, for what is not the application's."""
+
+OFFLOADED: Final = "TERCIO_OFFLOADED"
+"""Set in processes that carry out offloaded calls."""
+
+FLUSH: Final = 1.0
+"""Seconds at the end for what was published last."""
+
+T = TypeVar("T")
+
+
+class Parts:
+    """Everything that `tercio.cluster` offers, for one process."""
+
+    def __init__(self, membership: Membership, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` is that of the engines in this process, when it is on its own."""
+        self.membership = membership
+        self.pid = os.getpid()
+        self._clock = clock
+        self._made: dict[str, object] = {}
+        self._lock = threading.RLock()  # one part needs another
+
+    @property
+    def bus(self) -> Bus:
+        """Messages between the processes of the cluster."""
+        return self._once("bus", lambda: Bus(self._once("bus engine", self._bus_engine)))
+
+    @property
+    def state(self) -> State:
+        """What the processes of the cluster share."""
+        return self._once(
+            "state",
+            lambda: State(self._once("state engine", self._state_engine), Notices(self.bus)),
+        )
+
+    @property
+    def metrics(self) -> Metrics:
+        """Numbers that add up over the processes of the cluster."""
+        return self._once("metrics", self._metrics)
+
+    @property
+    def offload(self) -> Offload:
+        """Calls in other processes."""
+        return self._once("offload", lambda: Offload(self._once("pool", self._pool)))
+
+    @property
+    def secrets(self) -> Secrets:
+        """Secrets that the processes of the cluster agree on."""
+        return self._once("secrets", self._secrets)
+
+    @property
+    def sync(self) -> Twins:
+        """The same for threads without an event loop."""
+        return self._once("sync", lambda: Twins(self))
+
+    def used(self, name: str) -> object | None:
+        """A part if it was made: at the end nothing should be made only to be closed."""
+        return self._made.get(name)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        made = self._made.get(name)
+        if made is None:
+            with self._lock:
+                made = self._made.get(name)
+                if made is None:
+                    made = self._made[name] = make()
+        return cast("T", made)
+
+    def is_stale(self) -> bool:
+        """Whether this process is not, or no more, what these parts were made for."""
+        return self.membership.is_over() or (
+            self.pid != os.getpid() and self.membership.mode == "local"
+        )
+
+    def adopt_metrics(self, metrics: Metrics) -> None:
+        """Use metrics that were made elsewhere."""
+        self._made["metrics"] = metrics
+
+    def start(self) -> None:
+        """In the running loop: hear what was subscribed to before it ran."""
+        if (bus := self.used("bus")) is not None:
+            cast("Bus", bus).start()
+
+    def close_now(self) -> None:
+        """Give all up without an event loop; for engines of this process alone."""
+        if (pool := self.used("pool")) is not None:
+            cast("Pool", pool).close()
+        if (bus := self.used("bus")) is not None:
+            cast("Bus", bus).close()
+        self._made.clear()
+
+    async def close(self, limit: float = FLUSH) -> None:
+        """Send what was published, end children, and give all up. Calls that wait end with errors.
+
+        ``limit`` is in seconds, for the messages.
+        """
+        if (pool := self.used("pool")) is not None:
+            await asyncio.to_thread(cast("Pool", pool).close)
+        if (bus := self.used("bus")) is not None:
+            with suppress(TimeoutError):  # a server that is away: what it did not get is counted
+                await cast("Bus", bus).flush(limit)
+        if (engine := self.used("state engine")) is not None:
+            await cast("StateEngine", engine).close()
+        if bus is not None:
+            cast("Bus", bus).close()
+        with self._lock:
+            self._made.clear()
+
+    def abandon(self) -> None:
+        """Forget all of it without touching it: this is a fork, and it belongs to the parent."""
+        self._made.clear()
+
+    # How each is made
+
+    def _bus_engine(self) -> BusEngine:
+        seat = self.membership.seat
+        if seat is None:
+            from tercio.engines.local.bus import LocalBus
+
+            return LocalBus()
+        from tercio.engines.embedded.bus import EmbeddedBus
+
+        local = EmbeddedBus(seat.shared.rings, seat.number, seat.shared.scoreboard.row(seat.number))
+        config = self.membership.config
+        if not config.redis:
+            return local
+        from tercio.engines.redis.bus import RedisBus
+        from tercio.engines.redis.election import Election
+        from tercio.engines.redis.url import Address
+
+        bus = RedisBus(
+            Address.parse(config.redis),
+            local=local,
+            is_bridge=False,
+            prefix=config.redis_prefix,
+            host=seat.host,
+            name=self._client_name(),
+        )
+        self._made["election"] = Election(os.path.join(self.membership.directory, "bridge"), bus)
+        return bus
+
+    def _state_engine(self) -> StateEngine:
+        seat, config = self.membership.seat, self.membership.config
+        if seat is None:
+            from tercio.engines.local.state import LocalState
+
+            return LocalState(self._clock)
+        if config.redis:
+            from tercio.engines.redis.state import RedisState
+            from tercio.engines.redis.url import Address
+
+            return RedisState(
+                Address.parse(config.redis), prefix=config.redis_prefix, name=self._client_name()
+            )
+        from tercio.engines.embedded.state import open_state
+
+        row = seat.shared.scoreboard.row(seat.number)
+        return open_state(seat.state, row, cares=self.membership.mode == "worker")
+
+    def _metrics(self) -> Metrics:
+        seat = self.membership.seat
+        return LocalMetrics() if seat is None else Metrics(seat.shared, seat.number)
+
+    def _pool(self) -> Pool:
+        if os.environ.get(OFFLOADED):
+            raise OffloadError(
+                "an offloaded call cannot offload: it would wait for a place while it has one"
+            )
+        config, directory = self.membership.config, self.membership.directory
+        size = config.offload_workers or os.cpu_count() or 1
+        if self.membership.seat is None:
+            return Pool(size, environ={OFFLOADED: "1"})
+        return Pool(size, Places(directory, size), {OFFLOADED: "1", VARIABLE: directory})
+
+    def _secrets(self) -> Secrets:
+        config = self.membership.config
+        store = self.state.namespace(OWN_NAMESPACE).namespace("secret").sync
+        return Secrets(store, config.secrets_dir, is_remote=bool(config.redis))
+
+    def _client_name(self) -> str:
+        return f"tercio-{self.membership.name or 'cluster'}-{os.getpid()}"
