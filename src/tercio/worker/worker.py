@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from tercio import cluster
 from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStart, ExitCode
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
@@ -226,6 +227,7 @@ class Worker:
         await self._drain_all(self._leave)
         self._watchdog.unwatch()
         await self._server.stop()
+        await cluster.leave()  # after the lifespan's end, which may still have something to say
         return ExitCode.STOPPED
 
     async def _start(self, app: App) -> None:
@@ -238,6 +240,7 @@ class Worker:
             cause = error.__cause__
             text = importer.explain(cause) if cause is not None else notes
             raise BootFailure("lifespan", str(error), text) from None
+        cluster.start()
         # What the start made stays: collections should not walk through it again and again. With 64
         # requests in a turn of the loop, full ones took 5 % of a FastAPI application's time, 46 ms
         # each. (Cycles among these objects that break later are never collected.)
