@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tercio.cluster.attachment import VARIABLE
 from tercio.cluster.membership import Membership, Mode, Seat, Worker
@@ -127,6 +127,11 @@ def start() -> None:
     """The event loop runs: what the import has subscribed to is heard from now on."""
     if _parts is not None:
         _parts.start()
+
+
+async def reach(limit: float) -> None:
+    """Return when the shared state answers. Raises `StateUnavailable` after ``limit`` seconds."""
+    await _current("state").reach(limit)
 
 
 async def leave() -> None:

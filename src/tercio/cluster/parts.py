@@ -19,7 +19,7 @@ from tercio.cluster.membership import Membership
 from tercio.cluster.notices import Notices
 from tercio.cluster.secrets import Secrets
 from tercio.cluster.twins import Twins
-from tercio.errors import OffloadError
+from tercio.errors import OffloadError, StateUnavailable
 from tercio.metrics.metrics import LocalMetrics, Metrics
 from tercio.offload.offload import Offload
 from tercio.offload.places import Places
@@ -35,6 +35,8 @@ OFFLOADED: Final = "TERCIO_OFFLOADED"
 
 FLUSH: Final = 1.0
 """Seconds at the end for what was published last."""
+
+_REACH_AGAIN: Final = 0.25  # seconds between two questions to a server that is away
 
 T = TypeVar("T")
 
@@ -111,6 +113,18 @@ class Parts:
         if (bus := self.used("bus")) is not None:
             cast("Bus", bus).start()
 
+    async def reach(self, limit: float) -> None:
+        """Return when the state answers. Raises `StateUnavailable` after ``limit`` seconds."""
+        deadline = asyncio.get_running_loop().time() + limit
+        while True:
+            try:
+                await self.state.namespace(OWN_NAMESPACE).get("reach")
+                return
+            except StateUnavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(_REACH_AGAIN)
+
     def close_now(self) -> None:
         """Give all up without an event loop; for engines of this process alone."""
         if (pool := self.used("pool")) is not None:
@@ -129,6 +143,10 @@ class Parts:
         if (bus := self.used("bus")) is not None:
             with suppress(TimeoutError):  # a server that is away: what it did not get is counted
                 await cast("Bus", bus).flush(limit)
+        if (state := self.used("state")) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await cast("State", state).settle()
         if (engine := self.used("state engine")) is not None:
             await cast("StateEngine", engine).close()
         if bus is not None:

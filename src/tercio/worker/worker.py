@@ -19,7 +19,14 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from tercio import cluster
-from tercio.errors import AppNotFound, AppStartFailed, ConfigError, CouldNotStart, ExitCode
+from tercio.errors import (
+    AppNotFound,
+    AppStartFailed,
+    ConfigError,
+    CouldNotStart,
+    ExitCode,
+    StateUnavailable,
+)
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
@@ -252,9 +259,20 @@ class Worker:
         self._link.send(
             {"type": "loaded", "seconds": self._age(), "fingerprint": fingerprint.take()}
         )
+        if self._config.redis and self._config.redis_required:
+            await self._wait_for_redis()
         if self._config.ready_path:
             await self._wait_until_ready(self._config.ready_path)
         self._link.send({"type": "ready", "seconds": self._age()})
+
+    async def _wait_for_redis(self) -> None:
+        limit = self._config.ready_timeout
+        try:
+            await cluster.reach(limit)
+        except StateUnavailable as error:
+            raise BootFailure(
+                "ready", f"{error}, for {limit:g} s (see --redis-required, --ready-timeout)"
+            ) from None
 
     async def _wait_until_ready(self, path: str) -> None:
         limit = self._config.ready_timeout
