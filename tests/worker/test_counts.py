@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tercio.dataplane.scoreboard import Field, Row, Scoreboard
+from tercio.dataplane.scoreboard import DURATION_WORDS, Field, Row, Scoreboard
 from tercio.worker.counts import Counts
 
 
@@ -40,6 +40,18 @@ def test_a_turn_later_all_that_ended_is_counted(row: Row) -> None:
     assert statuses == [1, 2, 1, 3, 1]
     assert row[Field.DURATION_US] == 4_500_000
     assert row[Field.BLOCKED] == 0, "the word behind is somebody else's"
+
+
+def test_each_request_counts_under_the_first_bound_that_it_did_not_exceed(row: Row) -> None:
+    async def serve() -> None:
+        counts = Counts(row)
+        for seconds in (0.0, 0.00025, 0.0003, 60.0, 61.0):
+            counts.request_begun()
+            counts.request_ended(200, seconds)
+
+    asyncio.run(serve())
+    words = list(row.words[DURATION_WORDS])
+    assert (words[:2], sum(words[2:-2]), words[-2:]) == ([2, 1], 0, [1, 1])
 
 
 def test_a_connection_that_is_gone_leaves_no_request_in_flight(row: Row) -> None:
