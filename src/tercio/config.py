@@ -59,7 +59,9 @@ class Config:
         "auto", kinds.choice("auto", "on", "off"), "Run the ASGI lifespan; 'on' insists on it."
     )
     server: str = APP.option(
-        "tercio", kinds.choice("tercio", "uvicorn"), "What speaks HTTP inside a worker."
+        "tercio",
+        kinds.choice("tercio", "uvicorn", "granian"),
+        "What speaks HTTP inside a worker; granian is an extra.",
     )
     loop: str = APP.option(
         "auto",

@@ -11,6 +11,7 @@ import click
 from tercio import settings
 from tercio.cli import launch
 from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
+from tercio.servers import granian_options
 
 EXAMPLES = (
     ("tercio run shop.main:app", "one worker a core, on http://127.0.0.1:8000"),
@@ -37,7 +38,9 @@ def serve(**values: Any) -> None:
     options = raw_options(values)
     cwd = launch.working_directory(os.environ)
     # The primary loads them again; here a mistake still has a plain terminal and no process.
-    settings.load(options, os.environ, cwd)
+    config = settings.load(options, os.environ, cwd).config
+    if config.server == "granian":
+        granian_options.check(config)
     python = launch.interpreter(sys.orig_argv)
     given = click.get_current_context().find_object(Launcher)
     launcher = given or Launcher(launch.become_primary)

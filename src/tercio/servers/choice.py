@@ -13,6 +13,10 @@ def make(config: Config, note: Callable[[str, str], None]) -> Server:
             from tercio.servers.uvicorn import UvicornServer
 
             return UvicornServer(config, note)
+        case "granian":
+            from tercio.servers.granian import GranianServer
+
+            return GranianServer(config, note)
         case _:
             from tercio.servers.tercio import TercioServer
 
