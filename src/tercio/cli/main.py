@@ -16,6 +16,7 @@ COMMANDS = {
     "run": ("run", "Serve an application on every core."),
     "status": ("status", "Show the cluster and its workers."),
     "events": ("events", "Show what happened, and what happens."),
+    "metrics": ("metrics", "Show the metrics of all workers."),
     "reload": ("control", "Load new code and options without losing a request."),
     "scale": ("control", "Change the number of workers."),
     "recycle": ("control", "Replace workers by fresh ones."),

@@ -64,6 +64,14 @@ def _summary(status: Message) -> Iterator[str]:
     made_of += [f"tercio {version}" if version else "", text(status, "runtime_dir")]
     if any(made_of):
         yield escape(" · ".join(part for part in made_of if part))
+    if (rate := number(status, "requests_per_second")) is not None:
+        open_now = (number(worker, "connections") or 0 for worker in records(status, "workers"))
+        running = (number(worker, "in_flight") or 0 for worker in records(status, "workers"))
+        yield (
+            f"{_count(number(status, 'requests'))} requests · {rate:g}/s · "
+            f"{_count(number(status, 'server_errors'))} with 5xx · {sum(running):g} in flight · "
+            f"{sum(open_now):g} connections"
+        )
 
 
 def _rows(status: Message) -> Iterator[tuple[str, ...]]:

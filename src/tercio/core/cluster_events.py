@@ -54,6 +54,41 @@ class ClusterReady(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Statistics(Event):
+    """What was done since the last such line (`--stats-interval`); it is not kept for `--since`.
+
+    `p50`, `p99` and `lag` are seconds; the first two are None without requests.
+    """
+
+    is_passing: ClassVar[bool] = True
+    seconds: float
+    requests: int
+    rate: float
+    server_errors: int
+    p50: float | None
+    p99: float | None
+    in_flight: int
+    connections: int
+    lag: float
+
+    @property
+    def text(self) -> str:
+        parts = [
+            f"{self.requests} requests in {self.seconds:.3g} s ({self.rate:.1f}/s)",
+            f"{self.server_errors} with 5xx",
+            *(f"{name} {_ms(value)}" for name, value in (("p50", self.p50), ("p99", self.p99))),
+            f"{self.in_flight} in flight",
+            f"{self.connections} connections",
+            f"loop lag {_ms(self.lag)}",
+        ]
+        return ", ".join(parts)
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.3g} ms"
+
+
+@dataclass(frozen=True, slots=True)
 class StopStarted(Event):
     """The cluster ends: nothing is started any more."""
 

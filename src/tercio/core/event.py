@@ -21,6 +21,8 @@ class Event:
     """The root of all events."""
 
     level: ClassVar[Level] = Level.INFO
+    is_passing: ClassVar[bool] = False
+    """Told, and not kept: it comes again and again, and would push out what happened."""
 
     @property
     def text(self) -> str:

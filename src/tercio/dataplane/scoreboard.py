@@ -56,6 +56,10 @@ class Field(IntEnum):
     LOG_DROPPED = 25
     ERRORS = 26  # exceptions that left the application
     ACCEPTED = 27  # connections made
+    BUS_SENT = 32  # messages published
+    BUS_RECEIVED = 33  # messages read, wanted or not
+    BUS_LOST = 34  # messages overwritten, expired or spoilt before they were read
+    BUS_BAD = 35  # batches that were no batches
     STATE_READS = 48
     STATE_WRITES = 49
     STATE_WAITS = 50  # writes that waited in a thread
@@ -187,6 +191,11 @@ class Scoreboard:
         return self._consistent(
             lambda: {field: sum(row[field] for row in rows) for field in COUNTERS}
         )
+
+    def total(self, field: Field) -> int:
+        """One counter over all workers, living and dead."""
+        rows = (self._accumulator, *self._rows)
+        return self._consistent(lambda: sum(row[field] for row in rows))
 
     def durations(self) -> list[int]:
         """How many requests fell under each of `DURATION_BOUNDS`, and above the last."""

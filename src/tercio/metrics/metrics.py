@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
@@ -33,6 +34,9 @@ class Metrics:
 
     def __init__(self, shared: Shared, seat: int) -> None:
         self._begin(shared.series, seat, shared.scoreboard)
+        # A fork must not count into the memory of its parent. Weak: the hook can't be taken back.
+        leave = weakref.WeakMethod(self.leave)
+        os.register_at_fork(after_in_child=lambda: (found := leave()) and found())
 
     def _begin(self, series: SeriesBoard, seat: int, scoreboard: Scoreboard | None) -> None:
         self._series = series

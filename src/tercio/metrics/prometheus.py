@@ -23,40 +23,44 @@ _MODULE: Final = "prometheus_client.values"
 _ITS_OWN_WAY: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 
-def adopt(metrics: Metrics, note: Callable[[str], None] = lambda text: None) -> None:
-    """From now on metrics of prometheus_client count in ``metrics``.
+def adopt(source: Callable[[], Metrics], note: Callable[[str], None] = lambda text: None) -> None:
+    """From now on metrics of prometheus_client count in what ``source`` gives.
+
+    It is asked when the library is imported.
 
     Unless the application chose the library's own way with several processes: then nothing is
     changed, and ``note`` is told. Metrics that were made before stay as they are.
     """
-    taken: dict[tuple[Declaration, tuple[str, ...]], tuple[Cells, int]] = {}
-    alive: weakref.WeakSet[SharedValue] = weakref.WeakSet()
-
-    class Value(SharedValue):
-        _metrics = metrics
-        _taken = taken
-        _alive = alive
-
-    def move() -> None:
-        taken.clear()
-        for value in alive:
-            value.settle()
 
     def replace(module: ModuleType) -> None:
         name = next((name for name in _ITS_OWN_WAY if name in os.environ), None)
         if name is None:
-            module.ValueClass = Value  # type: ignore[attr-defined]
+            module.ValueClass = _value_class(source())  # type: ignore[attr-defined]
         else:
             note(
                 f"{name} is set: metrics of prometheus_client go to files there, and are not in "
                 "`tercio metrics`; without it they would be, and need no files"
             )
 
-    metrics.on_leave(move)
     if (module := sys.modules.get(_MODULE)) is not None:
         replace(module)
     else:
         sys.meta_path.insert(0, _Watcher(replace))
+
+
+def _value_class(metrics: Metrics) -> "type[SharedValue]":
+    class Value(SharedValue):
+        _metrics = metrics
+        _taken = {}
+        _alive = weakref.WeakSet()
+
+    def move() -> None:
+        Value._taken.clear()
+        for value in Value._alive:
+            value.settle()
+
+    metrics.on_leave(move)
+    return Value
 
 
 class SharedValue:

@@ -63,7 +63,8 @@ class Journal:
         """Number, keep and log an event, and pass it on."""
         entry = Entry(self._next, time.time(), event)
         self._next += 1
-        self.entries.append(entry)
+        if not event.is_passing:
+            self.entries.append(entry)
         self._log(event)
         for listener in tuple(self._listeners):
             listener(entry)

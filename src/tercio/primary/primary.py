@@ -35,6 +35,7 @@ from tercio.primary.policy import policy_of
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
 from tercio.primary.signals import Signals
+from tercio.primary.statistics import Statistics
 from tercio.primary.status import status_of
 from tercio.primary.systemd import Systemd
 from tercio.settings import Settings, refused_changes
@@ -67,6 +68,7 @@ class Primary:
         self._executor = Executor(loop, journal, self.tell, self._launch, self._release_seat)
         self._scales = Scales(loop)
         self._sampler = Sampler(config, setup.shared.scoreboard)
+        self._statistics = Statistics(setup.shared, journal)
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
         self._rests_until = 0.0
@@ -157,9 +159,15 @@ class Primary:
                 setup.shared.scoreboard,
                 footprints,
                 children,
+                self._statistics.rate,
                 time.monotonic(),
             ),
         }
+
+    def metrics(self) -> dict[str, object]:
+        """The answer to `tercio metrics`. Raises `ControlError`."""
+        self._statistics.keep_up(self.cluster, time.monotonic())
+        return self._statistics.to_json()
 
     def describe_config(self) -> dict[str, object]:
         """The answer to `tercio config` of a running cluster."""
@@ -269,6 +277,10 @@ class Primary:
         try:
             now = time.monotonic()
             self.tell(self._sampler.round(self._executor.workers, policy, now))
+            self._setup.shared.tidy()
+            self._statistics.keep_up(self.cluster, now)
+            interval = self._revisions[self.cluster.revision].config.stats_interval
+            self._statistics.tell(interval, policy.sample_interval, now)
         finally:
             # Whatever one round met, the next one comes: without it nobody is judged any more.
             if self.cluster.stopping is None or self._executor.workers:

@@ -44,6 +44,8 @@ class Runtime(Protocol):
 
     async def status(self) -> dict[str, object]: ...
 
+    def metrics(self) -> dict[str, object]: ...
+
     def describe_config(self) -> dict[str, object]: ...
 
     def ask_reload(self) -> int: ...
@@ -78,6 +80,8 @@ class Conversation:
         match request.get("do"):
             case "status":
                 return await self._runtime.status()
+            case "metrics":
+                return self._runtime.metrics()
             case "config":
                 return self._runtime.describe_config()
             case "events":

@@ -18,9 +18,10 @@ def status_of(
     scoreboard: Scoreboard,
     footprints: Footprints,
     children: Mapping[int, Sequence[int]],
+    rate: float,
     now: float,
 ) -> dict[str, object]:
-    """The part of `status` that changes."""
+    """The part of `status` that changes. ``rate`` is requests a second, lately."""
     totals = scoreboard.totals()
     return {
         "version": __version__,
@@ -31,6 +32,8 @@ def status_of(
         "max_workers": cluster.policy.max_workers,
         "ready": cluster.ready_count(),
         "requests": totals[Field.REQUESTS],
+        "requests_per_second": round(rate, 1),
+        "server_errors": totals[Field.STATUS_5XX],
         "blocked": totals[Field.BLOCKED],
         "blocked_seconds": totals[Field.BLOCKED_US] / 1e6,
         "memory_limit_bytes": cluster.policy.limit_memory or None,

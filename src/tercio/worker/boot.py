@@ -24,6 +24,7 @@ from tercio.errors import (
     VersionMismatch,
 )
 from tercio.logs import LogStreams
+from tercio.metrics import prometheus
 from tercio.system import identity, lifeline, limits, signals
 from tercio.system.channel import Channel
 from tercio.system.stacksignal import STACK_SIGNAL
@@ -87,6 +88,9 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
     row = shared.scoreboard.row(boot.seat)
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
+    row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker
+    row[Field.GENERATION] = boot.generation
+    prometheus.adopt(lambda: cluster.metrics, partial(link.note, "info"))
     return row, streams
 
 

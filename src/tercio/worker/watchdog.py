@@ -114,6 +114,7 @@ class Watchdog:
             return False
         self._rests += 1
         self._beat = now
+        self._row[Field.LOOP_LAG_US] = 0
         self._row[Field.LOOP_BEAT] = time.monotonic_ns()
         if self._loop is None:  # unwatched meanwhile
             self._row[Field.LOOP_BEAT] = 0
@@ -122,6 +123,8 @@ class Watchdog:
     def _answer(self) -> None:
         """In the loop."""
         self._beat = time.monotonic()
+        if (asked := self._asked) is not None:
+            self._row[Field.LOOP_LAG_US] = int(max(self._beat - asked, 0.0) * 1e6)
         self._asked = None
         if self._loop is None:
             return
