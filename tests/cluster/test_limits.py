@@ -106,7 +106,7 @@ def test_worker_limits_are_set_and_one_that_uses_up_its_cpu_time_dies_by_name(
 
 @pytest.mark.chaos("C18")
 def test_a_worker_without_descriptors_waits_for_them_and_does_not_spin(cluster: Cluster) -> None:
-    cluster.start("-w", "1", *QUICK, "--worker-limit", "nofile=64")
+    cluster.start("-w", "1", *QUICK, "--worker-limit", "nofile=128")
     pid = cluster.pids()[0]
     idle = [socket.create_connection(("127.0.0.1", cluster.port)) for _ in range(100)]
     cluster.wait_line("accepting nothing for")

@@ -35,7 +35,7 @@ class Segment:
         `CouldNotStart` when the memory cannot be had.
         """
         try:
-            descriptor = _create(label, size, sparse)
+            descriptor = sealed_file(label, size, sparse=sparse)
         except OSError as error:
             raise CouldNotStart(
                 f"cannot allocate {size} bytes of shared memory for {label}: {error.strerror}"
@@ -73,7 +73,8 @@ def anonymous_file(label: str) -> int:
         return os.dup(file.fileno())
 
 
-def _create(label: str, size: int, sparse: bool) -> int:
+def sealed_file(label: str, size: int, *, sparse: bool) -> int:
+    """Return a descriptor of such a file, unmapped. Raises `OSError`."""
     descriptor = anonymous_file(label)
     try:
         os.ftruncate(descriptor, size)

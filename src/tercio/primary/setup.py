@@ -89,7 +89,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         stack.callback(listener.close)
     claim = _claim(config)
     stack.callback(claim.release)
-    shared = Shared.create(size.most * SEATS_PER_SLOT + config.attached)
+    shared = Shared.create(size.most * SEATS_PER_SLOT + config.attached, config.ring_size)
     stack.callback(shared.close)
     lifeline_read, lifeline_write = os.pipe()
     stack.callback(os.close, lifeline_read)

@@ -1,0 +1,195 @@
+"""Messages that are too large for a ring: they lie in a sparse file, and the ring says where.
+
+Each seat has a span of the file, written by the holder of the seat alone. Nothing of it is mapped:
+it is written and read by ``pwrite`` and ``pread``, so no process' address space or own memory grows
+with what others send. What was put there stays for `HOLD` seconds, or until room is needed; then
+``floor`` is raised, and after that the memory is given back. A reader looks at ``floor`` after its
+copy, so it never takes what was overwritten meanwhile for a message.
+
+Because the file has no name and belongs to all, a publisher that dies leaves nothing but the
+memory, which the next holder of the seat or the primary gives back; what it sent can still be read.
+"""
+
+import mmap
+import os
+import time
+import zlib
+from collections import deque
+from contextlib import suppress
+from typing import Final, Self
+
+from tercio.dataplane.segment import sealed_file
+from tercio.errors import MessageTooLarge
+
+LIMIT: Final = 64 << 20
+"""Bytes of the largest message."""
+
+SPAN: Final = 2 * LIMIT
+"""Bytes that one publisher holds at most: the latest message fits in one piece in any case."""
+
+HOLD: Final = 5.0
+"""Seconds that a reader has to take a message, unless more than `SPAN` came after it."""
+
+_PAGE: Final = 1 << 16  # the largest page of the systems that we know
+_WRITE: Final = 1 << 20  # bytes a call
+
+
+_WORDS: Final = 4
+_FLOOR, _END, _IS_HELD = range(3)
+
+
+class Parcels:
+    """The file, as every process sees it.
+
+    Words a seat: ``floor``, ``end``, and whether a process holds it. The holder writes them; while
+    there is none, the primary may.
+    """
+
+    def __init__(self, descriptor: int, seats: int) -> None:
+        self.descriptor = descriptor
+        self._control = _round(seats * _WORDS * 8)
+        self._memory = mmap.mmap(descriptor, self._control, mmap.MAP_SHARED)
+        self.words = memoryview(self._memory).cast("Q")
+        self._left: dict[int, float] = {}  # by the dead: until when it is kept
+
+    @classmethod
+    def create(cls, seats: int) -> Self | None:
+        """Make it for ``seats`` processes; None where files may not be that large."""
+        try:
+            size = _round(seats * _WORDS * 8) + seats * SPAN
+            return cls(sealed_file("tercio-parcels", size, sparse=True), seats)
+        except OSError:
+            return None  # ulimit -f, or a file system without sparse files
+
+    def write(self, seat: int, position: int, body: bytes) -> None:
+        """Store a body. Raises `MessageTooLarge` where it cannot be stored."""
+        view, at = memoryview(body), self._place(seat, position)
+        try:
+            while view:
+                done = os.pwrite(self.descriptor, view[:_WRITE], at)
+                view, at = view[done:], at + done
+        except OSError as error:
+            raise MessageTooLarge(
+                f"a message of {len(body)} bytes cannot be kept for its readers: {error.strerror}"
+            ) from error
+
+    def read(self, seat: int, position: int, size: int, total: int | None) -> bytes | None:
+        """The body, or None if it is gone; ``total`` is its crc32 where stores need a check."""
+        state = self.state(seat)
+        if not (state[_FLOOR] <= position and position + size <= state[_END] and 0 < size <= LIMIT):
+            return None
+        try:
+            body = os.pread(self.descriptor, size, self._place(seat, position))
+        except OSError:
+            return None
+        if state[_FLOOR] > position or len(body) != size:
+            return None
+        if total is not None and zlib.crc32(body) != total:
+            return None
+        return body
+
+    def give_back(self, seat: int, start: int, end: int) -> None:
+        """Free the memory of what lies there. Readers were told by ``floor`` before."""
+        if start >= end:
+            return
+        first, last = self._place(seat, start), self._place(seat, end - 1) + 1
+        if last <= first:  # it goes round the end of the span
+            border = start - start % SPAN + SPAN
+            self.give_back(seat, start, border)
+            self.give_back(seat, border, end)
+            return
+        if not hasattr(mmap, "MADV_REMOVE"):
+            return  # macOS: the place is written again, which bounds it as well
+        with (
+            suppress(OSError),
+            mmap.mmap(self.descriptor, _round(last - first), offset=first) as piece,
+        ):
+            piece.madvise(mmap.MADV_REMOVE)
+
+    def release(self, seat: int) -> None:
+        """Note that the seat's holder is dead. The primary calls it."""
+        state = self.state(seat)
+        floor, end = state[_FLOOR], state[_END]
+        state[_IS_HELD] = 0
+        if not 0 <= end - floor <= SPAN or end % _PAGE or floor % _PAGE or end >= 1 << 60:
+            state[_FLOOR] = state[_END] = 0  # by a broken process
+        elif floor != end:
+            self._left[seat] = time.monotonic() + HOLD
+
+    def tidy(self) -> None:
+        """Give back what dead processes have left, when readers had their time for it.
+
+        The primary calls it now and then. A seat with a new holder is that one's business.
+        """
+        now = time.monotonic()
+        for seat, when in list(self._left.items()):
+            state = self.state(seat)
+            if state[_IS_HELD]:
+                del self._left[seat]
+            elif now >= when:
+                del self._left[seat]
+                floor, state[_FLOOR] = state[_FLOOR], state[_END]
+                self.give_back(seat, floor, state[_END])
+
+    def state(self, seat: int) -> memoryview:
+        """The words of a seat."""
+        return self.words[seat * _WORDS : (seat + 1) * _WORDS]
+
+    def close(self) -> None:
+        """Give up the descriptor."""
+        self.words.release()
+        self._memory.close()
+        os.close(self.descriptor)
+
+    def _place(self, seat: int, position: int) -> int:
+        return self._control + seat * SPAN + position % SPAN
+
+
+class ParcelWriter:
+    """The holder of a seat. Not thread-safe by itself."""
+
+    def __init__(self, parcels: Parcels, seat: int) -> None:
+        self._parcels = parcels
+        self._seat = seat
+        self._state = parcels.state(seat)
+        self._state[_IS_HELD] = 1
+        self._held: deque[tuple[int, float]] = deque()  # where it ends, until when it is kept
+        if self._state[_FLOOR] != self._state[_END]:  # of a holder that died
+            self._held.append((self._state[_END], time.monotonic() + HOLD))
+
+    @property
+    def next_expiry(self) -> float | None:
+        """When `expire` has something to do, in monotonic seconds."""
+        return self._held[0][1] if self._held else None
+
+    def put(self, body: bytes) -> int:
+        """Store a body and return its position. Raises `MessageTooLarge`."""
+        position: int = self._state[_END]
+        size = _round(len(body))
+        if position % SPAN + size > SPAN:
+            position += SPAN - position % SPAN  # in one piece: it is read and freed by one call
+        end = position + size
+        while self._held and end - self._state[_FLOOR] > SPAN:
+            self._drop()
+        if not self._held:
+            self._state[_FLOOR] = position
+        self._state[_END] = end
+        self._held.append((end, time.monotonic() + HOLD))
+        self._parcels.write(self._seat, position, body)
+        return position
+
+    def expire(self) -> None:
+        """Free what was kept long enough."""
+        now = time.monotonic()
+        while self._held and self._held[0][1] <= now:
+            self._drop()
+
+    def _drop(self) -> None:
+        end, _ = self._held.popleft()
+        start = self._state[_FLOOR]
+        self._state[_FLOOR] = end
+        self._parcels.give_back(self._seat, start, end)
+
+
+def _round(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE

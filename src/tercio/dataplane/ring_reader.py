@@ -1,0 +1,286 @@
+"""Read the rings of all seats, in turn, and count what was lost.
+
+Nothing that is read is trusted: it may have been overwritten during the copy, or written by a
+process that is broken. A batch that cannot be right is counted and its ring is read on from its
+head.
+"""
+
+import struct
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from tercio.dataplane.frames import FRAME, HEADER, IS_PARCEL, NOT_OWN, PARCEL
+from tercio.dataplane.rings import MARKS, POSITION_LIMIT, Rings
+
+CHUNK: Final = 64 << 10
+"""Bytes that are copied out of a ring at once."""
+
+_LOOK: Final = 16  # messages between two looks at the clock
+_TRIES: Final = 50  # looks at a batch whose sum is wrong, until it is given up
+_HEADER_SIZE: Final = HEADER.size
+_FRAME_SIZE: Final = FRAME.size
+_UNPACK_HEADER: Final = HEADER.unpack_from
+_UNPACK_FRAME: Final = FRAME.unpack_from
+
+Routes = Mapping[bytes, Callable[[bytes], None] | None]
+
+
+class _Spoilt(Exception):
+    """The frames of a batch do not add up to it."""
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    @property
+    def routes(self) -> Routes:
+        """Who takes the body of a message of a topic."""
+
+    @property
+    def own_routes(self) -> Routes:
+        """The same for messages of this seat."""
+
+    @property
+    def wants_own(self) -> bool:
+        """Whether messages of this seat are to be read at all."""
+
+    def lost(self, count: int, sender: int) -> None:
+        """``count`` messages of a seat will not come; 0 if nobody can tell how many."""
+
+
+class RingReader:
+    """One reader's place in all rings. It begins where their heads are."""
+
+    def __init__(self, rings: Rings, seat: int) -> None:
+        self._rings = rings
+        self._own_seat = seat
+        self._words = rings.words
+        # Before the heads: what is published meanwhile is then not taken for lost.
+        self._expected = rings.words[rings.sequences : rings.sequences + rings.seats].tolist()
+        self.cursors: list[int] = rings.head_words.tolist()
+        self._behind: list[int] = []
+        self._seat = 0
+        self._chunk = b""
+        self._at = self._chunk_end = 0  # the next frame, and where the chunk ends
+        self._batch_end = self._left = 0  # of the batch that is being read
+        self._chunk_start = 0  # position of the chunk's first byte
+        self._tries = 0
+        self.is_paused = False
+        self.received = 0
+        self.lost = 0
+        self.bad = 0
+
+    def has_more(self, sink: Sink) -> bool:
+        """Whether there is something to read, and it is not paused."""
+        if self.is_paused:
+            return False
+        if self._at < self._chunk_end:
+            return True
+        heads = self._rings.head_words.tolist()
+        if not sink.wants_own:
+            self._pass_own(heads)
+        return heads != self.cursors
+
+    def _pass_own(self, heads: list[int]) -> None:
+        seat = self._own_seat
+        self.cursors[seat] = heads[seat]
+        self._expected[seat] = self._words[self._rings.sequences + seat]
+
+    def done(self, seat: int) -> int:
+        """The position of a ring up to which all was given to the sink."""
+        if seat == self._seat and self._at < self._chunk_end:
+            return self._chunk_start
+        return self.cursors[seat]
+
+    def drain(self, sink: Sink, until: float) -> bool:
+        """Give messages to ``sink`` until ``until`` (monotonic seconds).
+
+        False if there are no more, or it was paused. What ``sink`` raises goes through, and that
+        message does not come again.
+        """
+        while not self.is_paused:
+            if self._at >= self._chunk_end and not self._next_chunk(sink):
+                return False
+            if not self._parse(sink, until) or time.monotonic() >= until:
+                return not self.is_paused
+        return False
+
+    def _next_chunk(self, sink: Sink) -> bool:
+        if self._take_from_behind(sink):
+            return True
+        rings = self._rings
+        heads = rings.head_words.tolist()
+        cursors = self.cursors
+        if not sink.wants_own:
+            self._pass_own(heads)
+        if heads == cursors:
+            return False
+        # Each gets its turn, whoever is in front.
+        self._behind = [seat for seat, head in enumerate(heads) if head != cursors[seat]]
+        return self._take_from_behind(sink)
+
+    def _take_from_behind(self, sink: Sink) -> bool:
+        behind = self._behind
+        while behind:
+            if self._take(behind.pop(), sink):
+                return True
+        return False
+
+    def _take(self, seat: int, sink: Sink) -> bool:
+        """Copy the next complete batches of a ring; False if there were none."""
+        rings, words = self._rings, self._words
+        capacity = rings.capacity
+        cursor = self.cursors[seat]
+        head: int = words[rings.heads + seat]
+        size = head - cursor
+        if size <= 0:
+            if size:  # it went back: the primary made a broken ring anew
+                self.cursors[seat] = head
+                self._expected[seat] = words[rings.sequences + seat]
+                sink.lost(0, seat)
+            return False
+        chunk = b""
+        wanted = min(size, CHUNK)
+        while len(chunk) < wanted:
+            if size <= capacity:
+                chunk = self._copy(seat, cursor, wanted)
+            # After the copy: what was overwritten during it shows here.
+            if size > capacity or words[rings.reserves + seat] - cursor > capacity:
+                self._jump(seat, words[rings.heads + seat])
+                return False
+            if len(chunk) >= _HEADER_SIZE:
+                length = _UNPACK_HEADER(chunk)[2] + _HEADER_SIZE
+                if CHUNK < length <= size:  # a long frame
+                    wanted = length
+        end = self._check(chunk, cursor)
+        if not end:
+            self._refuse(seat, head)
+            return False
+        self._tries = 0
+        self._seat, self._chunk, self._chunk_start = seat, chunk, cursor
+        self._at = self._batch_end = self._left = 0
+        self._chunk_end = end
+        self.cursors[seat] = cursor + end
+        return True
+
+    def _copy(self, seat: int, position: int, size: int) -> bytes:
+        data, capacity = self._rings.data[seat], self._rings.capacity
+        at = position % capacity
+        if at + size <= capacity:
+            return bytes(data[at : at + size])
+        return b"".join((data[at:], data[: at + size - capacity]))
+
+    def _check(self, chunk: bytes, cursor: int) -> int:
+        """Where the last complete and credible batch of a chunk ends; 0 if the first is none."""
+        at, size = 0, len(chunk)
+        is_careful = self._rings.is_careful
+        while size - at >= _HEADER_SIZE:
+            position, first, length, count, total = _UNPACK_HEADER(chunk, at)
+            end = at + _HEADER_SIZE + length
+            is_credible = (
+                position == cursor + at
+                and first < POSITION_LIMIT
+                and 0 < count * _FRAME_SIZE <= length
+            )
+            if not is_credible or end > size:
+                break
+            if is_careful and zlib.crc32(memoryview(chunk)[at + _HEADER_SIZE : end]) != total:
+                break
+            at = end
+        return at
+
+    def _refuse(self, seat: int, head: int) -> None:
+        """What is there is no batch."""
+        if self._rings.is_careful and self._tries < _TRIES:
+            self._tries += 1  # the head was seen before the bytes, which are on their way
+            return
+        self._tries = 0
+        self.bad += 1
+        self.cursors[seat] = head  # how many are lost shows with the next batch
+
+    def _jump(self, seat: int, head: int) -> None:
+        """Go on at the oldest batch that is safe from being overwritten at once.
+
+        How many were lost is known when it is read.
+        """
+        rings, words = self._rings, self._words
+        safe = words[rings.reserves + seat] - rings.capacity * 7 // 8
+        marks = words[rings.marks + seat * MARKS : rings.marks + (seat + 1) * MARKS].tolist()
+        self.cursors[seat] = min((m for m in marks if safe <= m < head), default=head)
+
+    def _parse(self, sink: Sink, until: float) -> bool:
+        """Give the frames of the chunk to the sink; False if time was up first."""
+        chunk, at, end = self._chunk, self._at, self._chunk_end
+        batch_end, left, seat = self._batch_end, self._left, self._seat
+        is_own = seat == self._own_seat
+        routes = sink.own_routes if is_own else sink.routes
+        look = _LOOK
+        received = 0
+        try:
+            while at < end:
+                if at == batch_end:
+                    left, at, batch_end = self._open(sink, chunk, at)
+                size, words, flags = _UNPACK_FRAME(chunk, at)
+                start = at + _FRAME_SIZE + words
+                at = start + size
+                left -= 1
+                if at > batch_end or (at == batch_end) != (left == 0):
+                    raise _Spoilt
+                received += 1
+                deliver = routes[chunk[start - words : start]]
+                if deliver is None:
+                    continue
+                if not flags:
+                    deliver(chunk[start:at])
+                elif not (flags & NOT_OWN and is_own):
+                    self._deliver(sink, deliver, chunk[start:at], flags)
+                    look = 1 if flags & IS_PARCEL else look
+                look -= 1
+                if look <= 0 or self.is_paused:
+                    look = _LOOK
+                    if self.is_paused or time.monotonic() >= until:
+                        return False
+        except (_Spoilt, struct.error) as error:
+            self.bad += 1
+            left += isinstance(error, _Spoilt)  # the one that it was found at
+            self.lost += left
+            at = end  # the rest of the chunk is left out
+            sink.lost(left, seat)
+        finally:
+            # Also when a receiver raised: what it was given does not come again.
+            self._at, self._batch_end, self._left = at, batch_end, left
+            self.received += received
+        return True
+
+    def _open(self, sink: Sink, chunk: bytes, at: int) -> tuple[int, int, int]:
+        """Begin a batch: how many frames, where the first is and where the last ends."""
+        _, first, length, count, _ = _UNPACK_HEADER(chunk, at)
+        seat = self._seat
+        gap = first - self._expected[seat]
+        self._expected[seat] = first + count
+        if gap > 0:
+            self.lost += gap
+            sink.lost(gap, seat)
+        at += _HEADER_SIZE
+        return count, at, at + length
+
+    def _deliver(
+        self, sink: Sink, deliver: Callable[[bytes], None], body: bytes, flags: int
+    ) -> None:
+        if not flags & IS_PARCEL:
+            deliver(body)
+            return
+        found = None
+        parcels = self._rings.parcels
+        if len(body) == PARCEL.size and parcels is not None:
+            position, size, total = PARCEL.unpack(body)
+            check = total if self._rings.is_careful else None
+            found = parcels.read(self._seat, position, size, check)
+        if found is None:
+            self.received -= 1
+            self.lost += 1
+            sink.lost(1, self._seat)
+        else:
+            deliver(found)

@@ -1,0 +1,140 @@
+"""Write the ring of one seat. Frames gather in a batch; a full one goes out by itself.
+
+It wakes the processes of other seats, never its own.
+
+Not thread-safe by itself: whoever holds the seat lets one thread at a time in.
+"""
+
+import zlib
+from typing import Final
+
+from tercio.dataplane.frames import (
+    BATCH_BYTES,
+    FRAME,
+    HEADER,
+    IS_PARCEL,
+    NOT_OWN,
+    PARCEL,
+    TOPIC_LIMIT,
+)
+from tercio.dataplane.parcels import LIMIT, ParcelWriter
+from tercio.dataplane.rings import MARKS, Rings
+from tercio.errors import MessageTooLarge
+
+_PACK_FRAME: Final = FRAME.pack
+_FRAME_SIZE: Final = FRAME.size
+_HEADER_SIZE: Final = HEADER.size
+
+
+class RingWriter:
+    """The one writer of a ring."""
+
+    def __init__(self, rings: Rings, seat: int) -> None:
+        self._rings = rings
+        self._seat = seat
+        self._words = words = rings.words
+        self._data = rings.data[seat]
+        self._capacity = rings.capacity
+        self._eighth = rings.capacity // 8
+        self._head_word = rings.heads + seat
+        self._reserve_word = rings.reserves + seat
+        self._sequence_word = rings.sequences + seat
+        self._marks = rings.marks + seat * MARKS
+        self.head: int = words[self._head_word]
+        self.sequence: int = words[self._sequence_word]
+        # Never lowered: behind the head may lie what the holder before was killed in.
+        self._reserve: int = max(words[self._reserve_word], self.head)
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._count = 0
+        self.parcels = None if rings.parcels is None else ParcelWriter(rings.parcels, seat)
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for `flush`."""
+        return self._length
+
+    def add(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
+        """Put a message in the batch. Raises `MessageTooLarge`, and nothing was sent then."""
+        size = len(body)
+        length = _FRAME_SIZE + len(topic) + size
+        flags = 0 if own else NOT_OWN
+        if length > BATCH_BYTES:
+            if length > self._capacity // 4:
+                body = self._as_parcel(body)
+                flags |= IS_PARCEL
+                size = len(body)
+                length = _FRAME_SIZE + len(topic) + size
+            self.flush()
+        elif self._length + length > BATCH_BYTES:
+            self.flush()
+        if len(topic) > TOPIC_LIMIT:
+            raise MessageTooLarge(f"a topic of {len(topic)} bytes: the limit is {TOPIC_LIMIT}")
+        self._parts += (_PACK_FRAME(size, len(topic), flags), topic, body)
+        self._length += length
+        self._count += 1
+
+    def _as_parcel(self, body: bytes) -> bytes:
+        if len(body) > LIMIT:
+            raise MessageTooLarge(f"a message of {len(body)} bytes: the limit is {LIMIT}")
+        if self.parcels is None:
+            raise MessageTooLarge(
+                f"a message of {len(body)} bytes: files may not be as large as it takes to keep "
+                f"more than {self._capacity // 4} bytes (see ulimit -f and --ring-size)"
+            )
+        total = zlib.crc32(body) if self._rings.is_careful else 0
+        return PARCEL.pack(self.parcels.put(body), len(body), total)
+
+    def flush(self) -> bool:
+        """Write the batch and wake who sleeps; False if there was nothing."""
+        count = self._count
+        if not count:
+            return False
+        parts, length = self._parts, self._length
+        self._parts = []
+        self._length = self._count = 0
+        total = 0
+        if self._rings.is_careful:
+            for part in parts:
+                total = zlib.crc32(part, total)
+        head = self.head
+        end = head + _HEADER_SIZE + length
+        words = self._words
+        if end > self._reserve:
+            words[self._reserve_word] = self._reserve = end
+        header = HEADER.pack(head, self.sequence, length, count, total)
+        if length <= BATCH_BYTES:
+            self._put(head, b"".join((header, *parts)))
+        else:  # one frame: not worth a copy
+            at = head
+            for part in (header, *parts):
+                self._put(at, part)
+                at += len(part)
+        self.sequence += count
+        # Before the head: a number is never given twice, even if we are killed right here.
+        words[self._sequence_word] = self.sequence
+        words[self._head_word] = self.head = end
+        words[self._marks + head // self._eighth % MARKS] = head
+        self._wake()
+        return True
+
+    def _put(self, position: int, piece: bytes) -> None:
+        at = position % self._capacity
+        end = at + len(piece)
+        if end <= self._capacity:
+            self._data[at:end] = piece
+        else:
+            here = self._capacity - at
+            self._data[at:] = piece[:here]
+            self._data[: end - self._capacity] = piece[here:]
+
+    def _wake(self) -> None:
+        rings = self._rings
+        rings.fence()
+        asleep = bytes(rings.asleep)
+        seat = asleep.find(1)
+        while seat >= 0:
+            if seat != self._seat:  # we know what we wrote
+                rings.asleep[seat] = 0
+                rings.wakes.wake(seat)
+            seat = asleep.find(1, seat + 1)
