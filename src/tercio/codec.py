@@ -5,6 +5,7 @@ What comes back without a type is what msgpack knows: a tuple is a list then, a 
 With ``type`` it is checked and built again.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast, overload
 
@@ -48,6 +49,15 @@ def decode(body: bytes | memoryview, type: object = None) -> object:
     except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
         wanted = "" if type is None else f" as {getattr(type, '__name__', type)}"
         raise WrongType(f"a stored value cannot be read{wanted}: {error}") from error
+
+
+UNREADABLE: Final = (msgspec.DecodeError, RecursionError)
+"""What a `decoder_for` raises."""
+
+
+def decoder_for(type: object) -> Callable[[bytes], object]:
+    """What decodes one value after the other as ``type``, at the least cost."""
+    return _decoder.decode if type is None else _decoder_of(type).decode
 
 
 @lru_cache(maxsize=256)

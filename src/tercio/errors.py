@@ -138,3 +138,11 @@ class QueueFull(StateError):
 
 class OffloadError(TercioError):
     """A call in another process could not be carried out: no room, no time, or it died."""
+
+
+class LockTaken(StateError, TimeoutError):
+    """A lock was not free within the time that was given for it."""
+
+
+class RequestFailed(TercioError):
+    """Who answered a request on the bus could not carry it out."""

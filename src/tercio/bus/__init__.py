@@ -1,1 +1,1 @@
-"""Messages between the processes of a cluster: publish, subscribe, ask."""
+"""Messages between processes: topics, subscriptions, requests. What carries them is an engine's."""

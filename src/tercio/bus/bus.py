@@ -1,0 +1,283 @@
+"""Messages between the processes of a cluster, by topic. At most once, in order per publisher."""
+# ruff: noqa: ASYNC109  # a caller's time-out is part of what is asked for, as everywhere here
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar, cast, overload
+
+from tercio.bus.desk import Desk, Entry
+from tercio.bus.engine import BusEngine
+from tercio.bus.listener import Handle, Listener
+from tercio.bus.requests import Answerer, Asker
+from tercio.bus.subscription import Policy, Subscription
+from tercio.bus.topics import encode_topic, own_pattern, parse_pattern
+from tercio.codec import encode
+
+T = TypeVar("T")
+
+_NO_LIMIT: Final = 1 << 62  # the engine knows the limit
+_REMEMBERED: Final = 4096
+
+
+class Bus:
+    """Publish and subscribe. ``publish`` may be called in any thread, the rest in the loop's.
+
+    `on` and `reply` may also be called before there is a loop: they hear what comes after `start`.
+    """
+
+    def __init__(self, engine: BusEngine) -> None:
+        self._engine = engine
+        self._send = engine.send
+        self._topics: dict[str, bytes] = {}
+        self._desk = Desk()
+        self._subscriptions: set[Subscription[object]] = set()
+        self._dropped = self._gone_invalid = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_receiving = False
+        self._asker: Asker | None = None
+        self._lock = threading.Lock()
+
+    # Publishing
+
+    def publish(self, topic: str, message: object, *, own: bool = True) -> None:
+        """Send ``message`` to whoever subscribed to ``topic``, in any process of the cluster.
+
+        It never waits: messages leave with the next turn of the loop, or at once where none runs.
+        Without ``own`` the subscriptions of this process do not get it.
+        Raises `ValueError` for a bad topic, `Unencodable`, or `MessageTooLarge` (64 MiB).
+        """
+        encoded = self._topics.get(topic)
+        if encoded is None:
+            encoded = self._learn(topic)
+        self._send(encoded, encode(message, _NO_LIMIT), own=own)
+
+    async def send(
+        self, topic: str, message: object, *, own: bool = True, timeout: float = 1.0
+    ) -> None:
+        """Publish as soon as no subscription with the policy "block" would lose by it.
+
+        Raises `TimeoutError` after ``timeout`` seconds, and nothing was sent then.
+        """
+        await self._engine.wait_for_room(timeout)
+        self.publish(topic, message, own=own)
+
+    async def flush(self, timeout: float = 1.0) -> None:
+        """Return when the end of this process cannot undo what was published.
+
+        Raises `TimeoutError` after ``timeout`` seconds.
+        """
+        await self._engine.flush(timeout)
+
+    # Subscribing
+
+    @overload
+    def subscribe(
+        self,
+        *patterns: str,
+        type: None = None,
+        own: bool = True,
+        policy: Policy = "drop-oldest",
+        capacity: int = 1000,
+    ) -> Subscription[object]: ...
+    @overload
+    def subscribe(
+        self,
+        *patterns: str,
+        type: type[T],
+        own: bool = True,
+        policy: Policy = "drop-oldest",
+        capacity: int = 1000,
+    ) -> Subscription[T]: ...
+
+    def subscribe(
+        self,
+        *patterns: str,
+        type: object = None,
+        own: bool = True,
+        policy: Policy = "drop-oldest",
+        capacity: int = 1000,
+    ) -> Subscription[object]:
+        """Hear messages whose topic matches a pattern, from now on.
+
+        At most ``capacity`` messages wait to be taken. When more come, "drop-oldest" throws the
+        oldest away, "disconnect" ends the subscription with `SubscriptionLost`, and "block" holds
+        up those who publish with `send`. Each message is checked against ``type`` and left out if
+        it is none. Without ``own`` what this process publishes is left out.
+        Raises `ValueError` for a bad pattern, `RuntimeError` without a running loop.
+        """
+        self._attach(asyncio.get_running_loop())
+        if not patterns:
+            raise ValueError("subscribe to at least one pattern")
+        parsed = tuple(parse_pattern(pattern) for pattern in patterns)
+        made: Subscription[object] = Subscription(type, policy, capacity, ", ".join(patterns))
+        entry = Entry(parsed, made.put, own, made.lose)
+        if policy == "block":
+            desk = Desk()
+            desk.add(entry)
+            tap = self._engine.tap(desk)
+            if tap is not None:
+
+                def end_tap() -> None:
+                    desk.remove(entry)
+                    tap.close()
+                    self._forget(made)
+
+                made.begin(end_tap, tap)
+                self._subscriptions.add(made)
+                return made
+
+        def end() -> None:
+            self._remove(entry)
+            self._forget(made)
+
+        made.begin(end)
+        self._subscriptions.add(made)
+        self._add(entry)
+        return made
+
+    def on(
+        self,
+        pattern: str,
+        callback: Callable[[str, T], object],
+        *,
+        type: type[T] | None = None,
+        own: bool = True,
+    ) -> Handle:
+        """Call ``callback(topic, message)`` in the loop for each message that matches.
+
+        What it raises is logged. It must be short: all messages wait for it.
+        """
+        listener = Listener(cast("Callable[[str, object], object]", callback), type)
+        return self._listen(Entry((parse_pattern(pattern),), listener.take, own))
+
+    # Requests
+
+    @overload
+    async def request(self, topic: str, message: object, timeout: float = 1.0) -> object: ...
+    @overload
+    async def request(
+        self, topic: str, message: object, timeout: float = 1.0, *, type: type[T]
+    ) -> T: ...
+
+    async def request(
+        self, topic: str, message: object, timeout: float = 1.0, *, type: object = None
+    ) -> object:
+        """Ask whoever has a `reply` for ``topic``, in any process; the first answer counts.
+
+        Raises `NoReply` after ``timeout`` seconds, `RequestFailed` with what the other end raised,
+        and `WrongType` if the answer is not of ``type``.
+        """
+        self._attach(asyncio.get_running_loop())
+        if self._asker is None:
+            self._asker = Asker(self._send)
+            self._add(Entry((own_pattern(self._asker.inbox),), self._asker.take, own=True))
+        return await self._asker.ask(topic, message, timeout, type)
+
+    def reply(
+        self, pattern: str, handler: Callable[[str, T], object], *, type: type[T] | None = None
+    ) -> Handle:
+        """Answer requests whose topic matches: ``handler(topic, message)`` returns the answer.
+
+        It may be a coroutine function. What it raises is logged and sent back as the answer.
+        """
+        answerer = Answerer(self._send, cast("Callable[[str, object], object]", handler), type)
+        parse_pattern(pattern)
+        entry = Entry((own_pattern(f".q.{pattern}"),), answerer.take, own=True)
+        handle = self._listen(entry)
+
+        def end() -> None:
+            handle.cancel()
+            answerer.close()
+
+        return Handle(end)
+
+    # For the library itself
+
+    def publish_internal(self, topic: str, body: bytes) -> None:
+        """Publish bytes to a topic that begins with a dot. From any thread."""
+        self._send(topic.encode(), body)
+
+    def on_internal(self, topic: str, callback: Callable[[bytes], None]) -> Handle:
+        """Call ``callback(body)`` for each message of such a topic. From any thread."""
+        return self._listen(Entry((own_pattern(topic),), lambda _, body: callback(body), own=True))
+
+    def start(self) -> None:
+        """Begin to hear, in the running loop, for what was registered before there was one."""
+        self._attach(asyncio.get_running_loop())
+
+    def counters(self) -> dict[str, int]:
+        """What the engine counted, and what subscriptions dropped or could not read."""
+        return {
+            **self._engine.counters(),
+            "subscriptions": len(self._subscriptions),
+            "dropped": self._dropped + sum(each.dropped for each in self._subscriptions),
+            "invalid": self._gone_invalid + sum(each.invalid for each in self._subscriptions),
+        }
+
+    def close(self) -> None:
+        """Send what is left, end all subscriptions, and give the engine up."""
+        for subscription in list(self._subscriptions):
+            subscription.close()
+        self._engine.close()
+        self._is_receiving = False
+
+    # Parts
+
+    def _learn(self, topic: str) -> bytes:
+        if len(self._topics) >= _REMEMBERED:
+            self._topics.clear()
+        encoded = self._topics[topic] = encode_topic(topic)
+        return encoded
+
+    def _listen(self, entry: Entry) -> Handle:
+        try:
+            self._attach(asyncio.get_running_loop())
+        except RuntimeError:
+            pass  # before there is a loop, or in another thread
+        self._add(entry)
+        return Handle(lambda: self._remove(entry))
+
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to the running loop, which may be another one than before."""
+        with self._lock:
+            if loop is not self._loop:
+                self._loop = loop
+                self._is_receiving = False
+        self._receive()
+
+    def _add(self, entry: Entry) -> None:
+        self._desk.add(entry)
+        self._receive_soon()
+
+    def _remove(self, entry: Entry) -> None:
+        self._desk.remove(entry)
+        self._receive_soon()
+
+    def _receive_soon(self) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            self._receive()
+        else:
+            loop.call_soon_threadsafe(self._receive)
+
+    def _receive(self) -> None:
+        """Receive while there is somebody to receive for. In the loop."""
+        wants = len(self._desk) > 0
+        if wants != self._is_receiving:
+            self._is_receiving = wants
+            if wants:
+                self._engine.start(self._desk)
+            else:
+                self._engine.stop_receiving()
+
+    def _forget(self, subscription: Subscription[object]) -> None:
+        self._subscriptions.discard(subscription)
+        self._dropped += subscription.dropped
+        self._gone_invalid += subscription.invalid

@@ -1,0 +1,43 @@
+"""Callbacks: called in the loop for each message, and never able to stop the others."""
+
+import logging
+from collections.abc import Callable
+
+from tercio.codec import UNREADABLE, decoder_for
+
+_log = logging.getLogger("tercio.bus")
+
+
+class Handle:
+    """A callback or an answerer that can be taken away."""
+
+    def __init__(self, ending: Callable[[], None]) -> None:
+        self._ending: Callable[[], None] | None = ending
+
+    def cancel(self) -> None:
+        """Take it away. From any thread; again does nothing."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending()
+
+
+class Listener:
+    """A callback, with the type of what it gets."""
+
+    def __init__(self, callback: Callable[[str, object], object], type: object) -> None:
+        self._callback = callback
+        self._decode = decoder_for(type)
+        self.invalid = 0
+        self.failed = 0
+
+    def take(self, topic: str, body: bytes) -> None:
+        """Decode and call."""
+        try:
+            self._callback(topic, self._decode(body))
+        except UNREADABLE as error:
+            self.invalid += 1
+            if self.invalid == 1:
+                _log.warning("messages of %s are not of the type asked for: %s", topic, error)
+        except Exception:
+            self.failed += 1
+            _log.exception("a callback for messages of %s failed", topic)

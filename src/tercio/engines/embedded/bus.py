@@ -1,0 +1,431 @@
+"""The bus over rings in shared memory: no server, and no work for the primary.
+
+What is published goes into our own ring with the loop's next turn, or at once when a batch is full;
+what others publish is read in short stretches, so that messages never starve requests.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Final
+
+from tercio.bus.engine import Receiver
+from tercio.dataplane.ring_reader import RingReader
+from tercio.dataplane.ring_writer import RingWriter
+from tercio.dataplane.rings import Rings
+from tercio.dataplane.scoreboard import Field, Row
+from tercio.errors import ForkedFromWorker
+
+_log = logging.getLogger("tercio.bus")
+
+_STRETCH: Final = 0.002  # seconds of one drain
+_SOON: Final = 0.005  # seconds to a look that should find nothing, while messages flow
+_IDLE: Final = 1.0  # the same when none do; a wake-up that was missed costs no more than that
+_IDLE_CAREFUL: Final = 0.25  # where the order of stores is not known
+_ALL: Final = (1 << 64) - 1
+
+_sent: Final = int(Field.BUS_SENT)
+_received: Final = int(Field.BUS_RECEIVED)
+_lost: Final = int(Field.BUS_LOST)
+_bad: Final = int(Field.BUS_BAD)
+
+
+class EmbeddedBus:
+    """The `BusEngine` of the process that holds ``seat``. ``row`` is where it counts."""
+
+    def __init__(self, rings: Rings, seat: int, row: Row | None = None) -> None:
+        self._rings = rings
+        self._seat = seat
+        self._row = row.words if row is not None else memoryview(bytearray(1024)).cast("Q")
+        # Re-entrant: a finalizer may publish in the middle of a `send` of the same thread.
+        self._lock = threading.RLock()
+        self._writer = RingWriter(rings, seat)
+        self._is_writing = False
+        self._deferred: deque[tuple[bytes, bytes, bool]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # of the loop
+        self._flushes_in: asyncio.AbstractEventLoop | None = None
+        self._main: _Stream | None = None
+        self._taps: list[_Stream] = []
+        self._done: list[int] = []  # what was said to publishers who wait for us
+        self._is_listening = False
+        self._is_draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._interval = _SOON
+        self._last_heads = b""
+        self._expiry: asyncio.TimerHandle | None = None
+        self._rooms: list[asyncio.Future[None]] = []
+        self._is_forked = False
+        self._is_closed = False
+        self._counts = {"sent": 0, "received": 0, "lost": 0, "bad": 0, "missed_wakeups": 0}
+        _engines.add(self)
+
+    # Publishing
+
+    def send(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
+        """See `BusEngine`."""
+        if self._is_forked:
+            raise ForkedFromWorker(
+                "this process was forked from a member of the cluster and cannot publish; "
+                "publish in the parent"
+            )
+        with self._lock:
+            if self._is_writing:
+                self._deferred.append((topic, body, own))
+                return
+            self._is_writing = True
+            try:
+                self._writer.add(topic, body, own=own)
+                self._counts["sent"] += 1
+                if self._flushes_in is None or self._flushes_in.is_closed():
+                    self._flush_soon()
+            finally:
+                self._is_writing = False
+
+    def _flush_soon(self) -> None:
+        loop = self._running_loop()
+        if loop is None:
+            self._flushes_in = None
+            self._writer.flush()
+            self._row[_sent] = self._counts["sent"]
+            return
+        self._flushes_in = loop
+        if threading.get_ident() == self._thread:
+            loop.call_soon(self._tick)
+        else:
+            loop.call_soon_threadsafe(self._tick)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Our loop, or the one that runs here now; None if none does."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return None
+            self._bind(loop)
+        return loop
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is not self._loop:
+            # Of a loop that has ended nothing is left: its timers and readers went with it.
+            self._timer = self._expiry = None
+            self._is_listening = self._is_draining = False
+            self._rooms = []
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    def _tick(self) -> None:
+        """Once a turn of the loop in which something was published."""
+        self._flush()
+        if self._is_receiving_own():
+            self._drain_soon()
+        parcels = self._writer.parcels
+        if parcels is not None and self._expiry is None and parcels.next_expiry is not None:
+            self._expire()
+
+    def _flush(self) -> None:
+        with self._lock:
+            if self._is_writing:
+                return  # in the middle of a `send` below us, on this very thread
+            self._is_writing = True
+            try:
+                self._flushes_in = None
+                while self._deferred:
+                    topic, body, own = self._deferred.popleft()
+                    self._writer.add(topic, body, own=own)
+                    self._counts["sent"] += 1
+                self._writer.flush()
+            finally:
+                self._is_writing = False
+        self._row[_sent] = self._counts["sent"]
+
+    def _expire(self) -> None:
+        """Give back what large messages took, in time."""
+        self._expiry = None
+        parcels = self._writer.parcels
+        if parcels is None or self._loop is None:
+            return
+        with self._lock:
+            parcels.expire()
+            when = parcels.next_expiry
+        if when is not None:
+            delay = max(_IDLE_CAREFUL, when - time.monotonic())
+            self._expiry = self._loop.call_later(delay, self._expire)
+
+    async def flush(self, limit: float) -> None:
+        """See `BusEngine`. It takes no time: what is in the ring outlives us."""
+        self._flush()
+        if self._is_receiving_own():
+            self._drain_soon()
+
+    async def wait_for_room(self, limit: float) -> None:
+        """See `BusEngine`. Half of our ring is the room that taps leave us."""
+        loop = asyncio.get_running_loop()
+        self._bind(loop)
+        deadline = loop.time() + limit
+        while not self._has_room():
+            self._listen()
+            self._rings.waiting[self._seat] = 1
+            self._rings.fence()
+            if self._has_room():
+                break
+            room = loop.create_future()
+            self._rooms.append(room)
+            left = deadline - loop.time()
+            if left <= 0:
+                raise TimeoutError
+            # Not longer than this: the reader may die in the moment in which it should wake us.
+            await asyncio.wait({room}, timeout=min(left, _IDLE_CAREFUL))
+            if room in self._rooms:
+                self._rooms.remove(room)
+        self._unlisten()
+
+    def _has_room(self) -> bool:
+        first = self._rings.cursor(self._seat, 0)
+        said = self._rings.words[first : first + self._rings.seats].tolist()
+        slowest = min((word for word in said if word), default=None)
+        if slowest is None:
+            return True
+        end = self._writer.head + self._writer.pending
+        return end - (slowest - 1) <= self._rings.capacity // 2
+
+    # Receiving
+
+    def start(self, receiver: Receiver) -> None:
+        """See `BusEngine`."""
+        self._bind(asyncio.get_running_loop())
+        self._flush()  # what we have published ourselves counts as before, too
+        self._main = _Stream(self, receiver)
+        self._listen()
+        self._sleep()
+
+    def stop_receiving(self) -> None:
+        """See `BusEngine`."""
+        if self._main is not None:
+            self._keep_counts(self._main)
+            self._main = None
+        self._unlisten()
+
+    def tap(self, receiver: Receiver) -> "_Stream":
+        """See `BusEngine`."""
+        self._bind(asyncio.get_running_loop())
+        self._flush()
+        stream = _Stream(self, receiver)
+        self._taps.append(stream)
+        self._say_done()
+        self._listen()
+        self._sleep()
+        return stream
+
+    def end(self, stream: "_Stream") -> None:
+        """End a tap."""
+        if stream in self._taps:
+            self._taps.remove(stream)
+            self._keep_counts(stream)
+            self._say_done()
+        self._unlisten()
+
+    def _streams(self) -> "list[_Stream]":
+        return self._taps if self._main is None else [self._main, *self._taps]
+
+    def _is_receiving_own(self) -> bool:
+        return any(stream.receiver.wants_own for stream in self._streams())
+
+    def _listen(self) -> None:
+        if not self._is_listening and self._loop is not None:
+            self._is_listening = True
+            self._loop.add_reader(self._rings.wakes.fileno(self._seat), self._woken)
+
+    def _unlisten(self) -> None:
+        """With nothing to wait for, nothing of ours is in the loop."""
+        if self._main is not None or self._taps or self._rooms:
+            return
+        self._rings.asleep[self._seat] = 0
+        self._rings.waiting[self._seat] = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._is_listening and self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._rings.wakes.fileno(self._seat))
+        self._is_listening = False
+
+    def _woken(self) -> None:
+        self._rings.wakes.clear(self._seat)
+        rooms, self._rooms = self._rooms, []
+        for room in rooms:
+            if not room.done():
+                room.set_result(None)
+        if not self._is_draining:
+            self._drain()
+
+    def drain_soon(self) -> None:
+        """Look for messages with the loop's next turn."""
+        self._drain_soon()
+
+    def _drain_soon(self) -> None:
+        if not self._is_draining and self._loop is not None:
+            self._is_draining = True
+            self._rings.asleep[self._seat] = 0
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._is_draining = False
+        until = time.monotonic() + _STRETCH
+        is_more = False
+        for stream in self._streams():
+            try:
+                is_more |= stream.reader.drain(stream.receiver, until)
+            except Exception:
+                _log.exception("a message could not be taken")
+                is_more = True
+        if self._taps:
+            self._say_done()
+        self._count()
+        if is_more:
+            self._drain_soon()
+        else:
+            self._sleep()
+
+    def _sleep(self) -> None:
+        """Ask to be woken, unless something has come in that moment."""
+        rings = self._rings
+        rings.asleep[self._seat] = 1
+        rings.fence()
+        if any(stream.reader.has_more(stream.receiver) for stream in self._streams()):
+            self._drain_soon()
+        elif self._streams():
+            self._arm(_SOON)
+
+    def _arm(self, interval: float) -> None:
+        """Look again by itself. A belt: a wake-up that is missed would be missed for long."""
+        if self._loop is None:
+            return
+        if self._timer is not None:
+            if interval >= self._interval:
+                return
+            self._timer.cancel()
+        self._interval = interval
+        self._timer = self._loop.call_later(interval, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        heads = bytes(self._rings.head_bytes)
+        is_flowing, self._last_heads = heads != self._last_heads, heads
+        asleep = self._rings.asleep[self._seat] == 1
+        if asleep and any(s.reader.has_more(s.receiver) for s in self._streams()):
+            self._counts["missed_wakeups"] += 1
+            self._drain_soon()
+        idle = _IDLE_CAREFUL if self._rings.is_careful else _IDLE
+        self._arm(_SOON if is_flowing else idle)
+
+    def _say_done(self) -> None:
+        """Say to publishers how far our taps are, and wake those that wait for it."""
+        rings, me = self._rings, self._seat
+        taps = [tap.reader for tap in self._taps]
+        done = [
+            min(tap.done(seat) for tap in taps) + 1 if taps else 0 for seat in range(rings.seats)
+        ]
+        if done == self._done:
+            return
+        for writer, word in enumerate(done):
+            rings.words[rings.cursor(writer, me)] = word
+        self._done = done
+        rings.fence()
+        waiting = bytes(rings.waiting)
+        writer = waiting.find(1)
+        while writer >= 0:
+            rings.waiting[writer] = 0
+            rings.wakes.wake(writer)
+            writer = waiting.find(1, writer + 1)
+
+    # Counting and ending
+
+    def _keep_counts(self, stream: "_Stream") -> None:
+        self._counts["received"] += stream.reader.received
+        self._counts["lost"] += stream.reader.lost
+        self._counts["bad"] += stream.reader.bad
+
+    def _count(self) -> None:
+        row, kept = self._row, self._counts
+        readers = [stream.reader for stream in self._streams()]
+        row[_received] = kept["received"] + sum(reader.received for reader in readers)
+        row[_lost] = (kept["lost"] + sum(reader.lost for reader in readers)) & _ALL
+        row[_bad] = kept["bad"] + sum(reader.bad for reader in readers)
+
+    def counters(self) -> dict[str, int]:
+        """See `BusEngine`: sent, received, lost, bad, missed_wakeups."""
+        counts = dict(self._counts)
+        for stream in self._streams():
+            counts["received"] += stream.reader.received
+            counts["lost"] += stream.reader.lost
+            counts["bad"] += stream.reader.bad
+        return counts
+
+    def close(self) -> None:
+        """See `BusEngine`."""
+        if self._is_closed or self._is_forked:
+            return
+        self._is_closed = True
+        self._flush()
+        self.stop_receiving()
+        for tap in list(self._taps):
+            self.end(tap)
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        _engines.discard(self)
+
+    def flush_at_exit(self) -> None:
+        """Send what is left, when the interpreter ends."""
+        if not self._is_closed and not self._is_forked:
+            self._flush()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: the ring is the parent's, and so is everything that waits in it."""
+        self._is_forked = True
+        self._lock = threading.RLock()  # a thread that is not here may have held it
+        self._deferred.clear()
+        self._main, self._taps, self._rooms = None, [], []
+        self._timer = self._expiry = None
+
+
+class _Stream:
+    """One reader with whom it reads for. The taps of `BusEngine`."""
+
+    def __init__(self, engine: EmbeddedBus, receiver: Receiver) -> None:
+        self.reader = RingReader(engine._rings, engine._seat)
+        self.receiver = receiver
+        self._engine = engine
+
+    def pause(self) -> None:
+        self.reader.is_paused = True
+
+    def resume(self) -> None:
+        self.reader.is_paused = False
+        self._engine.drain_soon()
+
+    def close(self) -> None:
+        self._engine.end(self)
+
+
+_engines: "weakref.WeakSet[EmbeddedBus]" = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for engine in list(_engines):
+        engine.leave_to_parent()
+
+
+def _flush_all() -> None:
+    for engine in list(_engines):
+        engine.flush_at_exit()
+
+
+os.register_at_fork(after_in_child=_leave_all_to_parent)
+atexit.register(_flush_all)
