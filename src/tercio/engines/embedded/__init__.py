@@ -1,0 +1,1 @@
+"""Engines on this machine alone, without a server: rings in shared memory, LMDB, SQLite."""
