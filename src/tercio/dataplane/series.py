@@ -70,7 +70,7 @@ class SeriesBoard:
     @classmethod
     def private(cls) -> Self:
         """A board for this process alone."""
-        memory = mmap.mmap(-1, _size(1))
+        memory = mmap.mmap(-1, _size(1), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         view = memoryview(memory).cast("Q")
         _begin(view, 1)
         return cls(view, view.release)
@@ -129,6 +129,21 @@ class SeriesBoard:
             if time.monotonic() > deadline:
                 raise TimeoutError("the metrics stayed in a fold: did the primary die in one?")
             time.sleep(0)  # let the one who folds go on
+
+    @property
+    def is_folding(self) -> bool:
+        """Whether `read` would wait just now."""
+        return self._words[_EPOCH] % 2 == 1
+
+    @property
+    def kept(self) -> int:
+        """How many series of the dead are kept; of the primary, which alone keeps any."""
+        return len(self._kept)
+
+    def memory_of(self, seat: int) -> memoryview:
+        """All bytes of a region, for who looks into it."""
+        begin = _HEADER_BYTES + ACCUMULATOR_BYTES + seat * REGION_BYTES
+        return self._memory[begin : begin + REGION_BYTES]
 
     def close(self) -> None:
         """Give up the mapping and the descriptor."""

@@ -91,6 +91,18 @@ _HELP: Final = {
     "LOG_DROPPED": "Log lines that nobody read in time",
     "ERRORS": "Exceptions that left the application",
     "ACCEPTED": "Connections accepted",
+    "STATE_USED": "What the shared state takes",
+    "STATE_KEYS": "Keys in the shared state",
+    "BUS_SENT": "Messages published",
+    "BUS_RECEIVED": "Messages read by processes, wanted or not",
+    "BUS_LOST": "Messages that were gone before a process read them",
+    "BUS_BAD": "Batches of messages that could not be read",
+    "STATE_READS": "Operations that read the shared state",
+    "STATE_WRITES": "Operations that wrote the shared state",
+    "STATE_WAITS": "Writes that waited in a thread",
+    "STATE_BUSY": "Operations given up, as another process held the lock",
+    "STATE_SLOW": "Writes that took more than 50 ms with their wait",
+    "STATE_FULL": "Operations refused without room",
 }
 """Of fields of the scoreboard, by their names; others say what their names say."""
 
@@ -99,6 +111,7 @@ _NAMES: Final = {
     "ERRORS": "app_errors",
     "ACCEPTED": "connections_accepted",
     "LOG_DROPPED": "log_lines_dropped",
+    "STATE_USED": "state_used_bytes",
 }
 
 _STATUSES: Final = {
@@ -111,7 +124,7 @@ _STATUSES: Final = {
 _HANDLED: Final = {
     Field.PID, Field.INCARNATION, Field.PHASE, Field.LOOP_BEAT, Field.THREAD_BEAT,
     Field.LOOP_LAG_US, Field.REQUESTS, Field.DURATION_US, Field.SLOT, Field.GENERATION,
-    Field.DURATIONS, *_STATUSES.values(),
+    Field.DURATIONS, Field.STATE_WAITING, Field.STATE_HOLDING, *_STATUSES.values(),
 }  # fmt: skip
 
 
