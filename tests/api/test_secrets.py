@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tercio.cluster.secrets import Secrets
+from tercio.cluster.keyring import Secrets
 from tercio.errors import ConfigError
 
 

@@ -118,11 +118,6 @@ def join(joining: Membership) -> None:
         _membership, _parts = joining, None
 
 
-def adopt_metrics(metrics: "Metrics") -> None:
-    """Use metrics that were made before the application was imported."""
-    _current("metrics").adopt_metrics(metrics)
-
-
 def start() -> None:
     """The event loop runs: what the import has subscribed to is heard from now on."""
     if _parts is not None:
@@ -173,7 +168,7 @@ def _current(name: str) -> "Parts":
         membership = _joined(name)  # before the lock: it may take a while
         with _lock:
             parts = _parts
-            if parts is None or parts.membership is not membership:
+            if parts is None or parts.is_stale() or parts.membership is not membership:
                 from tercio.cluster.parts import Parts
 
                 parts = _parts = Parts(membership)

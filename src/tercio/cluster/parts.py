@@ -15,9 +15,9 @@ from typing import Final, TypeVar, cast
 from tercio.bus.bus import Bus
 from tercio.bus.engine import BusEngine
 from tercio.cluster.attachment import VARIABLE
+from tercio.cluster.keyring import Secrets
 from tercio.cluster.membership import Membership
 from tercio.cluster.notices import Notices
-from tercio.cluster.secrets import Secrets
 from tercio.cluster.twins import Twins
 from tercio.errors import OffloadError, StateUnavailable
 from tercio.metrics.metrics import LocalMetrics, Metrics
@@ -103,10 +103,6 @@ class Parts:
         return self.membership.is_over() or (
             self.pid != os.getpid() and self.membership.mode == "local"
         )
-
-    def adopt_metrics(self, metrics: Metrics) -> None:
-        """Use metrics that were made elsewhere."""
-        self._made["metrics"] = metrics
 
     def start(self) -> None:
         """In the running loop: hear what was subscribed to before it ran."""
