@@ -1,0 +1,67 @@
+"""Whole keys: what kind of thing, in which namespace, by which name.
+
+v:shop:cart-7      the value "cart-7" in the namespace "shop"
+"""
+
+import math
+import re
+from typing import Final
+
+from tercio.errors import ValueTooLarge
+
+LIMIT: Final = 400
+"""Bytes of a whole key, and of a member of a group, on every engine."""
+
+VALUE: Final = b"v"
+LOCK: Final = b"l"
+QUEUE: Final = b"q"
+GROUP: Final = b"g"
+FIXED: Final = b"wf"
+MOVING: Final = b"wm"
+SLIDING: Final = b"ws"
+
+_NAMESPACE: Final = re.compile(r"[^:\x00-\x1f]{1,100}")
+
+
+class Keys:
+    """The keys of one namespace."""
+
+    __slots__ = ("_values", "namespace")
+
+    def __init__(self, namespace: str = "") -> None:
+        """Raises `ValueError` for a name that has a colon or is longer than 100 characters."""
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            raise ValueError(
+                f"namespace {namespace!r}: expected 1 to 100 characters and no colon among them"
+            )
+        self.namespace = namespace
+        self._values = self.of(VALUE, "")
+
+    def value(self, name: str) -> bytes:
+        """The key of a value. Raises `ValueTooLarge`."""
+        key = self._values + name.encode()
+        return key if len(key) <= LIMIT else _refuse(name)
+
+    def of(self, kind: bytes, name: str) -> bytes:
+        """The key of something of another kind. Raises `ValueTooLarge`."""
+        key = b"%b:%b:%b" % (kind, self.namespace.encode(), name.encode())
+        return key if len(key) <= LIMIT else _refuse(name)
+
+    def name(self, key: bytes) -> str:
+        """The name in the key of a value."""
+        return key[len(self._values) :].decode()
+
+    def inner(self, namespace: str) -> str:
+        """The name of a namespace within this one."""
+        return f"{self.namespace}.{namespace}" if self.namespace else namespace
+
+
+def checked_ttl(ttl: float | None) -> float | None:
+    """Raises `ValueError` for a time to live that is none."""
+    if ttl is not None and not 0.0 < ttl < math.inf:
+        raise ValueError(f"ttl {ttl!r}: expected seconds, more than 0, or None for ever")
+    return ttl
+
+
+def _refuse(name: str) -> bytes:
+    raise ValueTooLarge(f"key {name[:40]!r}…: with its namespace it is longer than {LIMIT} bytes")
