@@ -27,10 +27,11 @@ def test_a_request_is_in_flight_before_its_application_may_block(row: Row) -> No
 def test_a_turn_later_all_that_ended_is_counted(row: Row) -> None:
     async def serve() -> None:
         counts = Counts(row)
-        for status in (100, 200, 204, 304, 404, 405, 410, 500, 0):
+        statuses = (100, 200, 204, 304, 404, 405, 410, 500, 0)
+        for _ in range(len(statuses) + 1):
             counts.request_begun()
+        for status in statuses:
             counts.request_ended(status, 0.5)
-        counts.request_begun()
         await asyncio.sleep(0)
 
     asyncio.run(serve())
@@ -54,13 +55,21 @@ def test_each_request_counts_under_the_first_bound_that_it_did_not_exceed(row: R
     assert (words[:2], sum(words[2:-2]), words[-2:]) == ([2, 1], 0, [1, 1])
 
 
+def test_the_last_request_under_way_is_counted_at_once(row: Row) -> None:
+    counts = Counts(row)
+    counts.request_begun()
+    counts.request_ended(200, 0.5)
+    assert (row[Field.IN_FLIGHT], row[Field.REQUESTS], row[Field.STATUS_2XX]) == (0, 1, 1)
+
+
 def test_a_connection_that_is_gone_leaves_no_request_in_flight(row: Row) -> None:
     async def serve() -> None:
         counts = Counts(row)
         counts.connection_made()
+        counts.request_begun()  # of another connection
         counts.request_begun()
         counts.request_ended(200, 0.25)
         counts.connection_lost()
-        assert (row[Field.CONNECTIONS], row[Field.IN_FLIGHT], row[Field.REQUESTS]) == (0, 0, 1)
+        assert (row[Field.CONNECTIONS], row[Field.IN_FLIGHT], row[Field.REQUESTS]) == (0, 1, 1)
 
     asyncio.run(serve())

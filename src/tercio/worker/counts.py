@@ -22,23 +22,30 @@ _DURATIONS: Final = int(Field.DURATIONS)
 _ENDED: Final = struct.Struct(f"{_DURATION_US + 1 - _REQUESTS}Q")
 _ENDED_AT: Final = _REQUESTS * struct.calcsize("Q")
 
+_BELOW: Final = (-1.0, *DURATION_BOUNDS)
+_ABOVE: Final = (*DURATION_BOUNDS, float("inf"))
+
 
 class Counts:
     """The server's `Hooks`.
 
     Called by the loop's thread only, which alone writes these words: the numbers are kept here and
     only stored there, as reading shared memory back costs more than the sum. That a request has
-    begun is stored at once: its application may block next. What comes with its end is stored once
-    a turn of the loop, as that is many words, and at full load many requests.
+    begun is stored at once: its application may block next. What comes with its end are many words:
+    they are stored once a turn of the loop while other requests are under way, else at once.
     """
 
     __slots__ = (
+        "_above",
         "_accepted",
+        "_below",
+        "_bucket",
         "_by_duration",
         "_connections",
         "_digits",
         "_duration",
         "_errors",
+        "_in_bucket",
         "_in_flight",
         "_is_stored",
         "_loop",
@@ -51,7 +58,10 @@ class Counts:
         self._accepted = self._connections = self._websockets = self._errors = 0
         self._in_flight = 0
         self._duration = 0.0  # seconds
-        self._by_duration = [0] * (len(DURATION_BOUNDS) + 1)
+        self._by_duration = [0] * (len(DURATION_BOUNDS) + 1)  # but for the bucket below
+        self._bucket = 0  # of the last duration; most are like the one before them
+        self._in_bucket = 0
+        self._below, self._above = _BELOW[0], _ABOVE[0]
         self._digits = [0] * 6  # requests by the first digit of their status, 0 = no answer
         self._is_stored = True
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,11 +88,13 @@ class Counts:
         self._in_flight -= 1
         self._duration += seconds
         self._digits[status // 100] += 1
-        # One word at once: all eighteen in each turn would cost half as much again.
-        index = bisect_left(DURATION_BOUNDS, seconds)
-        count = self._by_duration[index] = self._by_duration[index] + 1
-        self._words[_DURATIONS + index] = count
+        if not self._below < seconds <= self._above:
+            self._turn_to_bucket_of(seconds)
+        self._in_bucket += 1
         if self._is_stored:
+            if not self._in_flight:
+                self._store()  # for one request a turn, a callback is the dearest part of it
+                return
             self._is_stored = False
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
@@ -100,9 +112,20 @@ class Counts:
         self._errors += 1
         self._words[_ERRORS] = self._errors
 
+    def _turn_to_bucket_of(self, seconds: float) -> None:
+        self._store_bucket()
+        index = self._bucket = bisect_left(DURATION_BOUNDS, seconds)
+        self._in_bucket = self._by_duration[index]
+        self._below, self._above = _BELOW[index], _ABOVE[index]
+
+    def _store_bucket(self) -> None:
+        self._by_duration[self._bucket] = self._in_bucket
+        self._words[_DURATIONS + self._bucket] = self._in_bucket
+
     def _store(self) -> None:
         self._is_stored = True
         _, ones, twos, threes, fours, fives = digits = self._digits
+        self._store_bucket()
         self._words[_IN_FLIGHT] = self._in_flight
         _ENDED.pack_into(
             self._words,
