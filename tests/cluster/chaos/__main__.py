@@ -32,7 +32,10 @@ def main() -> int:
     os.environ["TERCIO_CHAOS_TIER"] = asked.tier
     os.environ["TERCIO_CHAOS_SEED"] = asked.seed
     # Files, not their directory: of a directory pytest takes only those that are named test_*.
-    ours = (_HERE / name for name in ("clocks.py", "injected.py", "scarce.py", "starved.py"))
+    ours = (
+        _HERE / name
+        for name in ("clocks.py", "crowds.py", "injected.py", "scarce.py", "starved.py")
+    )
     tests = [*sorted(_HERE.parent.glob("test_*.py")), *ours]
     limit = str(_LIMITS[asked.tier])
     arguments = [*map(str, tests), "--timeout", limit, "-v", *others]
