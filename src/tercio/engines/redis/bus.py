@@ -1,0 +1,290 @@
+"""The bus over several hosts: locally as it is, between hosts over one channel of Redis or Valkey.
+
+Every process publishes for itself, to its host's own engine and to the channel. One process of each
+host, the bridge, hears the channel and republishes what comes from elsewhere on its host. Policies
+hold up publishers of the same host only.
+"""
+
+import logging
+import os
+import secrets
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from tercio.bus.engine import BusEngine, Receiver, Routes, Tap
+from tercio.engines.redis.bridge import Bridge
+from tercio.engines.redis.commands import Names
+from tercio.engines.redis.envelope import HOST_BYTES
+from tercio.engines.redis.handshake import tls_context
+from tercio.engines.redis.publisher import Publisher
+from tercio.engines.redis.readiness import Readiness
+from tercio.engines.redis.url import Address
+from tercio.errors import ConfigError, MessageTooLarge
+
+_log: Final = logging.getLogger("tercio.redis")
+
+LOST_TOPIC: Final = b".redis.lost"
+"""The topic on which the bridge tells its host what was lost on the way to it."""
+_LOST: Final = struct.Struct("<QQ")  # how many, of whom
+
+LARGEST: Final = 31 << 20
+"""Bytes of one message: the server cuts off a subscriber for which it keeps 32 MiB."""
+HELD_BYTES: Final = 4 << 20
+"""Bytes of remote messages that wait for one paused tap of the bridge."""
+
+
+class RedisBus:
+    """A `BusEngine` around the host's own."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        local: BusEngine,
+        is_bridge: bool = True,
+        prefix: str = "tercio:",
+        host: bytes = b"",
+        name: str = "tercio",
+        outgoing: int = 4 << 20,
+    ) -> None:
+        """``host`` is 8 bytes that all processes of this cluster on this host have, no others.
+
+        ``outgoing`` is how many bytes wait while the server is away; the oldest are dropped first.
+        Without ``is_bridge`` another process of this host must be it; see `take_over`. Raises
+        `ConfigError`.
+        """
+        tls_context(address)
+        if host and len(host) != HOST_BYTES:
+            raise ConfigError(f"the id of a host is {HOST_BYTES} bytes")
+        self._address = address
+        self._local = local
+        self._channel = Names.under(prefix).channel
+        self._host = host or secrets.token_bytes(HOST_BYTES)
+        self._name = name
+        self._outgoing = outgoing
+        self._is_bridge = is_bridge
+        self._receiver: Receiver | None = None
+        self._taps: list[_BridgedTap] = []
+        self._is_started = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._publisher = Publisher(
+            self._address, self._channel, self._host, self._outgoing, self._name
+        )
+        self._bridge = Bridge(
+            self._address,
+            self._channel,
+            self._host,
+            self._name,
+            self._deliver,
+            self._lost,
+        )
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether this process can publish to other hosts."""
+        return self._publisher.readiness
+
+    @property
+    def bridge_readiness(self) -> Readiness:
+        """Whether this host hears other hosts; says nothing in a process that is no bridge."""
+        return self._bridge.readiness
+
+    # What `BusEngine` asks for.
+
+    def start(self, receiver: Receiver) -> None:
+        """See `BusEngine`."""
+        self._receiver = receiver
+        self._local.start(_Inlet(receiver))
+        self._publisher.bind()
+        self._is_started = True
+        if self._is_bridge:
+            self._bridge.open(is_successor=False)
+
+    def stop_receiving(self) -> None:
+        """See `BusEngine`. A bridge goes on for its host until it is closed."""
+        self._receiver = None
+        self._local.stop_receiving()
+
+    def tap(self, receiver: Receiver) -> Tap | None:
+        """See `BusEngine`. It holds up publishers of this host only."""
+        inner = self._local.tap(_Inlet(receiver))
+        if inner is None:
+            return None
+        tap = _BridgedTap(inner, receiver, self._taps.remove)
+        self._taps.append(tap)
+        return tap
+
+    def send(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
+        """See `BusEngine`."""
+        limit = min(LARGEST, self._address.max_reply - (64 << 10))
+        if len(body) > limit:
+            raise MessageTooLarge(
+                f"a message of {len(body)} bytes: over Redis the limit is {limit}"
+            )
+        if self._pid != os.getpid():
+            self._begin()
+        self._local.send(topic, body, own=own)
+        self._publisher.add(topic, body)
+
+    async def flush(self, limit: float) -> None:
+        """See `BusEngine`: the server has confirmed it."""
+        await self._local.flush(limit)
+        await self._publisher.flush(limit)
+
+    async def wait_for_room(self, limit: float) -> None:
+        """See `BusEngine`. Other hosts hold nobody up."""
+        await self._local.wait_for_room(limit)
+
+    def counters(self) -> dict[str, int]:
+        """See `BusEngine`: the local engine's, and redis_* for what crossed the server."""
+        publisher, bridge = self._publisher, self._bridge
+        return self._local.counters() | {
+            "redis_received": bridge.received,
+            "redis_lost": bridge.lost,
+            "redis_malformed": bridge.malformed,
+            "redis_dropped": publisher.dropped,
+            "redis_failed": publisher.failed,
+            "redis_reconnects": publisher.reconnects + bridge.reconnects,
+            "redis_timeouts": publisher.timeouts + bridge.timeouts,
+        }
+
+    def close(self) -> None:
+        """See `BusEngine`. To wait for the server's word, `flush` first."""
+        self._is_started = False
+        self._bridge.close()
+        if self._pid == os.getpid():
+            self._publisher.close()
+        self._local.close()
+
+    # Who is the bridge.
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether this process hears the channel for its host."""
+        return self._is_bridge
+
+    def take_over(self) -> None:
+        """Be the bridge from now on, in the running loop.
+
+        What was published since the last one went is lost; that is told to all of this host.
+        """
+        was, self._is_bridge = self._is_bridge, True
+        if self._is_started:
+            self._bridge.open(is_successor=not was)
+
+    def step_down(self) -> None:
+        """Be the bridge no more."""
+        self._is_bridge = False
+        self._bridge.close()
+
+    # What the bridge hands on.
+
+    def _deliver(self, topic: bytes, body: bytes) -> None:
+        # Others of this host get it from us; we ourselves must not take it for our own.
+        self._local.send(topic, body, own=False)
+        receiver = self._receiver
+        if receiver is not None:
+            _hand_over(receiver, topic, body)
+        for tap in self._taps:
+            tap.take(topic, body)
+
+    def _lost(self, count: int, sender: int) -> None:
+        self._local.send(LOST_TOPIC, _LOST.pack(count, sender), own=False)
+        receivers = [] if self._receiver is None else [self._receiver]
+        for receiver in receivers + [tap.receiver for tap in self._taps]:
+            receiver.lost(count, sender)
+
+
+def _hand_over(receiver: Receiver, topic: bytes, body: bytes) -> None:
+    try:
+        take = receiver.routes[topic]
+        if take is not None:
+            take(body)
+    except Exception:
+        _log.exception("a message could not be taken")
+
+
+class _Inlet(Mapping[bytes, Callable[[bytes], None] | None]):
+    """A receiver for the local engine, and its routes with one more: what the bridge tells."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    @property
+    def routes(self) -> Routes:
+        return self
+
+    @property
+    def own_routes(self) -> Routes:
+        return self._receiver.own_routes
+
+    @property
+    def wants_own(self) -> bool:
+        return self._receiver.wants_own
+
+    def lost(self, count: int, sender: int) -> None:
+        self._receiver.lost(count, sender)
+
+    def _told(self, body: bytes) -> None:
+        if len(body) == _LOST.size:
+            self._receiver.lost(*_LOST.unpack(body))
+
+    def __getitem__(self, topic: bytes) -> Callable[[bytes], None] | None:
+        return self._told if topic == LOST_TOPIC else self._receiver.routes[topic]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._receiver.routes)
+
+    def __len__(self) -> int:
+        return len(self._receiver.routes)
+
+
+class _BridgedTap:
+    """A tap of the local engine, with the messages that only the bridge's process has heard."""
+
+    def __init__(
+        self, inner: Tap, receiver: Receiver, closed: "Callable[[_BridgedTap], None]"
+    ) -> None:
+        self.receiver = receiver
+        self._inner = inner
+        self._closed = closed
+        self._held: deque[tuple[bytes, bytes]] = deque()
+        self._held_bytes = 0
+        self._is_paused = False
+        self._is_closed = False
+
+    def take(self, topic: bytes, body: bytes) -> None:
+        """A message from elsewhere. Nobody there can be held up, so what is too much is lost."""
+        if not self._is_paused and not self._held:
+            _hand_over(self.receiver, topic, body)
+            return
+        self._held.append((topic, body))
+        self._held_bytes += len(topic) + len(body)
+        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
+            oldest = self._held.popleft()
+            self._held_bytes -= len(oldest[0]) + len(oldest[1])
+            self.receiver.lost(1, 0)
+
+    def pause(self) -> None:
+        self._is_paused = True
+        self._inner.pause()
+
+    def resume(self) -> None:
+        self._is_paused = False
+        while self._held and not self._is_paused and not self._is_closed:
+            topic, body = self._held.popleft()
+            self._held_bytes -= len(topic) + len(body)
+            _hand_over(self.receiver, topic, body)
+        self._inner.resume()
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._held.clear()
+            self._closed(self)
+            self._inner.close()
