@@ -16,6 +16,7 @@ from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
 from tercio.errors import CouldNotStart
 from tercio.primary.sizing import Size, size_of
+from tercio.primary.statedir import StateDir, open_statedir
 from tercio.settings import Settings, load
 from tercio.system import cgroup, rundir
 from tercio.system.identity import Identity, resolve
@@ -54,6 +55,8 @@ class Setup:
     identity: Identity | None
     host: bytes
     """What all processes of this cluster on this host have, and no others."""
+    state: StateDir | None
+    """None: a server keeps the state."""
 
     @property
     def name(self) -> str:
@@ -62,7 +65,7 @@ class Setup:
 
     def state_record(self) -> dict[str, object]:
         """Where workers find the shared state."""
-        return {}
+        return {} if self.state is None else self.state.to_record()
 
     @property
     def attached_seats(self) -> range:
@@ -91,6 +94,10 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     stack.callback(claim.release)
     shared = Shared.create(size.most * SEATS_PER_SLOT + config.attached, config.ring_size)
     stack.callback(shared.close)
+    state = None
+    if not config.redis:
+        state = open_statedir(config, os.path.dirname(claim.path), identity)
+        stack.callback(state.release)
     lifeline_read, lifeline_write = os.pipe()
     stack.callback(os.close, lifeline_read)
     stack.callback(os.close, lifeline_write)
@@ -105,6 +112,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         lifeline_write,
         identity,
         os.urandom(8),
+        state,
     )
 
 

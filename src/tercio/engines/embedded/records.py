@@ -10,6 +10,8 @@
 Times are seconds as big-endian doubles: for those that are not negative the order of the bytes is
 the order of the numbers. A record that ends has one entry in the index, at its end or before it,
 so one whose end only moves on (hits, sessions) does not touch the index each time.
+
+`primary.statedir.FORMAT` counts the changes of all this.
 """
 
 import struct
@@ -18,9 +20,6 @@ from typing import Final
 
 from tercio.engines.embedded.table import Table
 from tercio.errors import WrongType
-
-FORMAT: Final = 1
-"""Of all that is described here; a directory of another one is refused."""
 
 MAIN: Final = b"k"
 TIMES: Final = b"t"
