@@ -49,7 +49,9 @@ class Parcels:
         self.descriptor = descriptor
         self._control = _round(seats * _WORDS * 8)
         self._memory = mmap.mmap(descriptor, self._control, mmap.MAP_SHARED)
-        self.words = memoryview(self._memory).cast("Q")
+        self._words = memoryview(self._memory).cast("Q")
+        self.states = [self._words[at : at + _WORDS] for at in range(0, seats * _WORDS, _WORDS)]
+        """The words of each seat."""
         self._left: dict[int, float] = {}  # by the dead: until when it is kept
 
     @classmethod
@@ -75,7 +77,7 @@ class Parcels:
 
     def read(self, seat: int, position: int, size: int, total: int | None) -> bytes | None:
         """The body, or None if it is gone; ``total`` is its crc32 where stores need a check."""
-        state = self.state(seat)
+        state = self.states[seat]
         if not (state[_FLOOR] <= position and position + size <= state[_END] and 0 < size <= LIMIT):
             return None
         try:
@@ -108,7 +110,7 @@ class Parcels:
 
     def release(self, seat: int) -> None:
         """Note that the seat's holder is dead. The primary calls it."""
-        state = self.state(seat)
+        state = self.states[seat]
         floor, end = state[_FLOOR], state[_END]
         state[_IS_HELD] = 0
         if not 0 <= end - floor <= SPAN or end % _PAGE or floor % _PAGE or end >= 1 << 60:
@@ -123,7 +125,7 @@ class Parcels:
         """
         now = time.monotonic()
         for seat, when in list(self._left.items()):
-            state = self.state(seat)
+            state = self.states[seat]
             if state[_IS_HELD]:
                 del self._left[seat]
             elif now >= when:
@@ -131,13 +133,11 @@ class Parcels:
                 floor, state[_FLOOR] = state[_FLOOR], state[_END]
                 self.give_back(seat, floor, state[_END])
 
-    def state(self, seat: int) -> memoryview:
-        """The words of a seat."""
-        return self.words[seat * _WORDS : (seat + 1) * _WORDS]
-
     def close(self) -> None:
         """Give up the descriptor."""
-        self.words.release()
+        for state in self.states:
+            state.release()
+        self._words.release()
         self._memory.close()
         os.close(self.descriptor)
 
@@ -151,7 +151,7 @@ class ParcelWriter:
     def __init__(self, parcels: Parcels, seat: int) -> None:
         self._parcels = parcels
         self._seat = seat
-        self._state = parcels.state(seat)
+        self._state = parcels.states[seat]
         self._state[_IS_HELD] = 1
         self._held: deque[tuple[int, float]] = deque()  # where it ends, until when it is kept
         if self._state[_FLOOR] != self._state[_END]:  # of a holder that died

@@ -11,15 +11,14 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from typing import Final
 
 from tercio.bus.engine import Receiver
+from tercio.dataplane.cursors import Cursors
 from tercio.dataplane.ring_reader import RingReader
-from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings
 from tercio.dataplane.scoreboard import Field, Row
-from tercio.errors import ForkedFromWorker
+from tercio.engines.embedded.outlet import Outlet
 
 _log = logging.getLogger("tercio.bus")
 
@@ -42,17 +41,13 @@ class EmbeddedBus:
         self._rings = rings
         self._seat = seat
         self._row = row.words if row is not None else memoryview(bytearray(1024)).cast("Q")
-        # Re-entrant: a finalizer may publish in the middle of a `send` of the same thread.
-        self._lock = threading.RLock()
-        self._writer = RingWriter(rings, seat)
-        self._is_writing = False
-        self._deferred: deque[tuple[bytes, bytes, bool]] = deque()
+        self._outlet = Outlet(rings, seat)
+        self._cursors = Cursors(rings, seat)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # of the loop
         self._flushes_in: asyncio.AbstractEventLoop | None = None
         self._main: _Stream | None = None
         self._taps: list[_Stream] = []
-        self._done: list[int] = []  # what was said to publishers who wait for us
         self._is_listening = False
         self._is_draining = False
         self._timer: asyncio.TimerHandle | None = None
@@ -60,39 +55,22 @@ class EmbeddedBus:
         self._last_heads = b""
         self._expiry: asyncio.TimerHandle | None = None
         self._rooms: list[asyncio.Future[None]] = []
-        self._is_forked = False
         self._is_closed = False
-        self._counts = {"sent": 0, "received": 0, "lost": 0, "bad": 0, "missed_wakeups": 0}
+        self._counts = {"received": 0, "lost": 0, "bad": 0, "missed_wakeups": 0}
         _engines.add(self)
 
     # Publishing
 
     def send(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
         """See `BusEngine`."""
-        if self._is_forked:
-            raise ForkedFromWorker(
-                "this process was forked from a member of the cluster and cannot publish; "
-                "publish in the parent"
-            )
-        with self._lock:
-            if self._is_writing:
-                self._deferred.append((topic, body, own))
-                return
-            self._is_writing = True
-            try:
-                self._writer.add(topic, body, own=own)
-                self._counts["sent"] += 1
-                if self._flushes_in is None or self._flushes_in.is_closed():
-                    self._flush_soon()
-            finally:
-                self._is_writing = False
+        self._outlet.put(topic, body, own=own)
+        if self._flushes_in is None or self._flushes_in.is_closed():
+            self._flush_soon()
 
     def _flush_soon(self) -> None:
         loop = self._running_loop()
         if loop is None:
-            self._flushes_in = None
-            self._writer.flush()
-            self._row[_sent] = self._counts["sent"]
+            self._flush()
             return
         self._flushes_in = loop
         if threading.get_ident() == self._thread:
@@ -116,7 +94,8 @@ class EmbeddedBus:
             # Of a loop that has ended nothing is left: its timers and readers went with it.
             self._timer = self._expiry = None
             self._is_listening = self._is_draining = False
-            self._rooms = []
+            self._main, self._taps, self._rooms = None, [], []
+            self._cursors.say(None)
         self._loop = loop
         self._thread = threading.get_ident()
 
@@ -124,37 +103,21 @@ class EmbeddedBus:
         """Once a turn of the loop in which something was published."""
         self._flush()
         if self._is_receiving_own():
-            self._drain_soon()
-        parcels = self._writer.parcels
-        if parcels is not None and self._expiry is None and parcels.next_expiry is not None:
+            self.drain_soon()
+        if self._outlet.has_parcels and self._expiry is None:
             self._expire()
 
     def _flush(self) -> None:
-        with self._lock:
-            if self._is_writing:
-                return  # in the middle of a `send` below us, on this very thread
-            self._is_writing = True
-            try:
-                self._flushes_in = None
-                while self._deferred:
-                    topic, body, own = self._deferred.popleft()
-                    self._writer.add(topic, body, own=own)
-                    self._counts["sent"] += 1
-                self._writer.flush()
-            finally:
-                self._is_writing = False
-        self._row[_sent] = self._counts["sent"]
+        # Before: what another thread adds from now on asks for another flush.
+        self._flushes_in = None
+        self._outlet.flush()
+        self._row[_sent] = self._outlet.sent
 
     def _expire(self) -> None:
         """Give back what large messages took, in time."""
         self._expiry = None
-        parcels = self._writer.parcels
-        if parcels is None or self._loop is None:
-            return
-        with self._lock:
-            parcels.expire()
-            when = parcels.next_expiry
-        if when is not None:
+        when = self._outlet.expire()
+        if when is not None and self._loop is not None:
             delay = max(_IDLE_CAREFUL, when - time.monotonic())
             self._expiry = self._loop.call_later(delay, self._expire)
 
@@ -162,38 +125,29 @@ class EmbeddedBus:
         """See `BusEngine`. It takes no time: what is in the ring outlives us."""
         self._flush()
         if self._is_receiving_own():
-            self._drain_soon()
+            self.drain_soon()
 
     async def wait_for_room(self, limit: float) -> None:
-        """See `BusEngine`. Half of our ring is the room that taps leave us."""
+        """See `BusEngine`."""
         loop = asyncio.get_running_loop()
         self._bind(loop)
         deadline = loop.time() + limit
-        while not self._has_room():
-            self._listen()
-            self._rings.waiting[self._seat] = 1
-            self._rings.fence()
-            if self._has_room():
-                break
-            room = loop.create_future()
-            self._rooms.append(room)
-            left = deadline - loop.time()
-            if left <= 0:
-                raise TimeoutError
-            # Not longer than this: the reader may die in the moment in which it should wake us.
-            await asyncio.wait({room}, timeout=min(left, _IDLE_CAREFUL))
-            if room in self._rooms:
-                self._rooms.remove(room)
-        self._unlisten()
-
-    def _has_room(self) -> bool:
-        first = self._rings.cursor(self._seat, 0)
-        said = self._rings.words[first : first + self._rings.seats].tolist()
-        slowest = min((word for word in said if word), default=None)
-        if slowest is None:
-            return True
-        end = self._writer.head + self._writer.pending
-        return end - (slowest - 1) <= self._rings.capacity // 2
+        try:
+            while not self._cursors.has_room(self._outlet.end):
+                left = deadline - loop.time()
+                if left <= 0:
+                    raise TimeoutError(f"no room in the ring for {limit:g} s: a reader is slow")
+                self._listen()
+                room = loop.create_future()
+                self._rooms.append(room)
+                self._cursors.ask(is_waiting=True)
+                if not self._cursors.has_room(self._outlet.end):
+                    # Not longer: the reader may die in the moment in which it should wake us.
+                    await asyncio.wait({room}, timeout=min(left, _IDLE_CAREFUL))
+                if room in self._rooms:
+                    self._rooms.remove(room)
+        finally:
+            self._unlisten()
 
     # Receiving
 
@@ -247,7 +201,7 @@ class EmbeddedBus:
         if self._main is not None or self._taps or self._rooms:
             return
         self._rings.asleep[self._seat] = 0
-        self._rings.waiting[self._seat] = 0
+        self._cursors.ask(is_waiting=False)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -266,9 +220,6 @@ class EmbeddedBus:
 
     def drain_soon(self) -> None:
         """Look for messages with the loop's next turn."""
-        self._drain_soon()
-
-    def _drain_soon(self) -> None:
         if not self._is_draining and self._loop is not None:
             self._is_draining = True
             self._rings.asleep[self._seat] = 0
@@ -288,7 +239,7 @@ class EmbeddedBus:
             self._say_done()
         self._count()
         if is_more:
-            self._drain_soon()
+            self.drain_soon()
         else:
             self._sleep()
 
@@ -298,7 +249,7 @@ class EmbeddedBus:
         rings.asleep[self._seat] = 1
         rings.fence()
         if any(stream.reader.has_more(stream.receiver) for stream in self._streams()):
-            self._drain_soon()
+            self.drain_soon()
         elif self._streams():
             self._arm(_SOON)
 
@@ -320,29 +271,17 @@ class EmbeddedBus:
         asleep = self._rings.asleep[self._seat] == 1
         if asleep and any(s.reader.has_more(s.receiver) for s in self._streams()):
             self._counts["missed_wakeups"] += 1
-            self._drain_soon()
+            self.drain_soon()
         idle = _IDLE_CAREFUL if self._rings.is_careful else _IDLE
         self._arm(_SOON if is_flowing else idle)
 
     def _say_done(self) -> None:
-        """Say to publishers how far our taps are, and wake those that wait for it."""
-        rings, me = self._rings, self._seat
-        taps = [tap.reader for tap in self._taps]
-        done = [
-            min(tap.done(seat) for tap in taps) + 1 if taps else 0 for seat in range(rings.seats)
-        ]
-        if done == self._done:
+        """Say to publishers how far our taps are."""
+        if not self._taps:
+            self._cursors.say(None)
             return
-        for writer, word in enumerate(done):
-            rings.words[rings.cursor(writer, me)] = word
-        self._done = done
-        rings.fence()
-        waiting = bytes(rings.waiting)
-        writer = waiting.find(1)
-        while writer >= 0:
-            rings.waiting[writer] = 0
-            rings.wakes.wake(writer)
-            writer = waiting.find(1, writer + 1)
+        seats = range(self._rings.seats)
+        self._cursors.say([min(tap.reader.done(seat) for tap in self._taps) for seat in seats])
 
     # Counting and ending
 
@@ -360,7 +299,7 @@ class EmbeddedBus:
 
     def counters(self) -> dict[str, int]:
         """See `BusEngine`: sent, received, lost, bad, missed_wakeups."""
-        counts = dict(self._counts)
+        counts = {"sent": self._outlet.sent, **self._counts}
         for stream in self._streams():
             counts["received"] += stream.reader.received
             counts["lost"] += stream.reader.lost
@@ -369,7 +308,7 @@ class EmbeddedBus:
 
     def close(self) -> None:
         """See `BusEngine`."""
-        if self._is_closed or self._is_forked:
+        if self._is_closed:
             return
         self._is_closed = True
         self._flush()
@@ -383,14 +322,13 @@ class EmbeddedBus:
 
     def flush_at_exit(self) -> None:
         """Send what is left, when the interpreter ends."""
-        if not self._is_closed and not self._is_forked:
-            self._flush()
+        self._flush()
 
     def leave_to_parent(self) -> None:
         """In a forked child: the ring is the parent's, and so is everything that waits in it."""
-        self._is_forked = True
-        self._lock = threading.RLock()  # a thread that is not here may have held it
-        self._deferred.clear()
+        self._outlet.leave_to_parent()
+        self._is_closed = True
+        self._loop = self._flushes_in = None
         self._main, self._taps, self._rooms = None, [], []
         self._timer = self._expiry = None
 

@@ -1,0 +1,147 @@
+"""What a subscription does when its messages are not taken, on every engine."""
+
+import asyncio
+
+import pytest
+
+from tercio.bus.bus import Bus
+from tercio.errors import SubscriptionLost
+from tests.bus.conftest import HOLDS_UP, PATIENCE, MakeBus, take, until
+
+
+async def test_drop_oldest_keeps_the_latest_and_counts_the_others(make_bus: MakeBus) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+    full = subscriber.subscribe("a", capacity=10)
+    witness = subscriber.subscribe("a")
+    for number in range(25):
+        publisher.publish("a", number)
+    await take(witness, 25)
+    assert await take(full, 10) == list(range(15, 25))
+    assert (full.delivered, full.dropped, full.gaps) == (10, 15, 0)
+    assert subscriber.counters()["dropped"] == 15
+
+
+async def test_disconnect_gives_what_was_there_and_then_ends(make_bus: MakeBus) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+    fragile = subscriber.subscribe("a", capacity=3, policy="disconnect")
+    witness = subscriber.subscribe("a")
+    for number in range(5):
+        publisher.publish("a", number)
+    await take(witness, 5)
+    assert await take(fragile, 3) == [0, 1, 2]
+    with pytest.raises(SubscriptionLost, match="subscription to a fell behind"):
+        await take(fragile, 1)
+    publisher.publish("a", 6)
+    assert await take(witness, 1) == [6]
+
+
+async def test_block_holds_up_who_asks_and_loses_nothing(
+    make_bus: MakeBus, engine_name: str
+) -> None:
+    if engine_name not in HOLDS_UP:
+        return
+    publisher, subscriber = await make_bus(), await make_bus()
+    slow = subscriber.subscribe("a", capacity=10, policy="block")
+    quick = subscriber.subscribe("b")
+    body = bytes(20_000)
+    sent = await _send_until_held_up(publisher, body)
+    assert sent > 10
+    publisher.publish("b", "others go on")
+    assert await take(quick, 1) == ["others go on"]
+
+    async def publish_on() -> None:
+        for number in range(sent, 300):
+            await publisher.send("a", [number, body], timeout=PATIENCE)
+
+    publishing = asyncio.ensure_future(publish_on())
+    found = [message[0] for message in await take(slow, 300) if isinstance(message, list)]
+    await publishing
+    assert found == list(range(300))
+    assert (slow.delivered, slow.dropped, slow.gaps) == (300, 0, 0)
+
+
+async def _send_until_held_up(bus: Bus, body: bytes) -> int:
+    """How many messages found room."""
+    for number in range(1000):
+        try:
+            await bus.send("a", [number, body], timeout=0.5)
+        except TimeoutError:
+            return number
+    raise AssertionError("nothing held the publisher up")
+
+
+async def test_a_closed_block_subscription_holds_nobody_up(
+    make_bus: MakeBus, engine_name: str
+) -> None:
+    if engine_name not in HOLDS_UP:
+        return
+    publisher, subscriber = await make_bus(), await make_bus()
+    slow = subscriber.subscribe("a", capacity=1, policy="block")
+    await _send_until_held_up(publisher, bytes(50_000))
+    waiting = asyncio.ensure_future(publisher.send("a", 1, timeout=PATIENCE))
+    await asyncio.sleep(0)
+    slow.close()
+    await waiting
+
+
+async def test_close_ends_the_iteration_after_what_is_there(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    messages = bus.subscribe("a")
+    bus.publish("a", 1)
+    bus.publish("a", 2)
+    await until(lambda: len(messages) == 2)
+    messages.close()
+    assert [message async for message in messages] == [1, 2]
+
+
+async def test_a_waiting_iteration_ends_with_its_subscription(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    messages = bus.subscribe("a")
+    waiting = asyncio.ensure_future(take(messages, 1))
+    await asyncio.sleep(0)
+    messages.close()
+    with pytest.raises(StopAsyncIteration):
+        await _unwrapped(waiting)
+
+
+async def _unwrapped(waiting: "asyncio.Future[list[object]]") -> None:
+    try:
+        await waiting
+    except RuntimeError as error:  # a coroutine cannot raise StopAsyncIteration itself
+        if isinstance(error.__cause__, StopAsyncIteration):
+            raise error.__cause__ from None
+        raise
+
+
+async def test_a_cancelled_consumer_takes_no_message_with_it(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    messages = bus.subscribe("a")
+    witness = bus.subscribe("a")
+    first = asyncio.ensure_future(anext(messages))
+    second = asyncio.ensure_future(anext(messages))
+    await asyncio.sleep(0)
+    bus.on("a", lambda topic, message: first.cancel())  # right after it was chosen
+    bus.publish("a", 1)
+    assert await asyncio.wait_for(second, PATIENCE) == 1
+    assert first.cancelled()
+    assert await take(witness, 1) == [1]
+
+
+async def test_two_tasks_share_one_subscription(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    messages = bus.subscribe("a")
+    both = [asyncio.ensure_future(take(messages, 1)) for _ in range(2)]
+    await asyncio.sleep(0)
+    bus.publish("a", 1)
+    bus.publish("a", 2)
+    assert sorted([(await task)[0] for task in both], key=str) == [1, 2]
+
+
+async def test_a_subscription_needs_a_known_policy_and_room(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    with pytest.raises(ValueError, match="policy"):
+        bus.subscribe("a", policy="drop-newest")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="capacity"):
+        bus.subscribe("a", capacity=0)
+    with pytest.raises(ValueError, match="pattern"):
+        bus.subscribe()
