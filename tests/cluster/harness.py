@@ -148,6 +148,19 @@ class Cluster:
             self.wait(wait)
         return self
 
+    def start_again(self, *options: str) -> "Cluster":
+        """Start once more in the same place after the end; events and lines begin anew."""
+        assert self.has_ended()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
+        self._threads.clear()
+        self.events.clear()
+        self.lines.clear()
+        self._is_silent = False
+        return self.start(*options)
+
     def follow(self) -> None:
         """Collect events from now on, those of the past included; `start` does it."""
         self._thread(self._follow)

@@ -46,8 +46,8 @@ def test_20000_increments_over_4_workers_are_exact(cluster: Cluster) -> None:
     counted = asyncio.run(ask_often(cluster.port, "/hit", connections=32, requests=625))
     assert counted.statuses == {200: 20_000}
     assert sorted(map(int, counted.answers)) == list(range(1, 20_001))
-    workers = cluster.status()["workers"]
-    assert all(worker["requests"] > 0 for worker in workers)
+    busy = [worker for worker in cluster.status()["workers"] if worker["requests"]]
+    assert len(busy) > 1, "one worker did it all: nothing was shared"
 
 
 def test_a_killed_worker_loses_no_acknowledged_increment(cluster: Cluster) -> None:
@@ -55,13 +55,16 @@ def test_a_killed_worker_loses_no_acknowledged_increment(cluster: Cluster) -> No
 
     async def ask_and_kill() -> tuple[int, int]:
         asking = asyncio.create_task(
-            ask_often(cluster.port, "/hit", connections=32, requests=300, ahead=1)
+            ask_often(cluster.port, "/hit", connections=16, requests=1500, ahead=1)
         )
         while not asking.done():
-            slot, pid = next(iter(cluster.pids().items()))
+            status = await asyncio.to_thread(cluster.status)
+            busiest = max(status["workers"], key=lambda worker: worker["connections"])
+            if not busiest["connections"]:
+                continue  # the clients are only just coming, or are done
+            pid = busiest["pid"]
             os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(cluster.until, lambda status: pid not in _pids(status))
-            await asyncio.to_thread(cluster.until, lambda status: status["ready"] == 4)
+            await asyncio.to_thread(_until_replaced, cluster, pid, 4)
         counted = asking.result()
         assert set(counted.statuses) == {200}
         return len(counted.answers), counted.lost
@@ -72,10 +75,13 @@ def test_a_killed_worker_loses_no_acknowledged_increment(cluster: Cluster) -> No
     assert lost > 0, "no kill hit a request: the test shows nothing"
 
 
-def _pids(status: dict[str, object]) -> set[object]:
-    workers = status["workers"]
-    assert isinstance(workers, list)
-    return {worker.get("pid") for worker in workers}
+def _until_replaced(cluster: Cluster, pid: int, workers: int) -> None:
+    cluster.until(
+        lambda status: (
+            status["ready"] == workers
+            and pid not in {worker.get("pid") for worker in status["workers"]}
+        )
+    )
 
 
 def test_the_value_survives_restarts_and_reloads(cluster: Cluster) -> None:
@@ -84,7 +90,7 @@ def test_the_value_survives_restarts_and_reloads(cluster: Cluster) -> None:
         cluster.get("/hit")
     for pid in cluster.pids().values():
         os.kill(pid, signal.SIGKILL)
-        cluster.until(lambda status, pid=pid: pid not in _pids(status) and status["ready"] == 2)
+        _until_replaced(cluster, pid, 2)
     assert cluster.get("/value").text == "5"
     cluster.ask("reload")
     assert cluster.get("/value").text == "5"
@@ -98,15 +104,11 @@ def test_an_exception_is_a_500_and_the_worker_lives(cluster: Cluster) -> None:
     assert cluster.get("/hit").text == "1"
 
 
-def test_a_state_directory_keeps_it_over_a_full_restart(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_state_directory_keeps_it_over_a_full_restart(cluster: Cluster, tmp_path: Path) -> None:
     options = ("-w", "2", "--state-dir", str(tmp_path / "state"))
     started(cluster, *options)
     for _ in range(3):
         cluster.get("/hit")
     assert cluster.stop() == 0
-    cluster.events.clear()
-    cluster.lines.clear()
-    cluster.start(*QUICK, *options)
+    cluster.start_again(*QUICK, *options)
     assert cluster.get("/value").text == "3"
