@@ -7,6 +7,8 @@ import importlib.util
 import json
 import select
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,3 +228,28 @@ def test_what_it_does_not_keep_is_told(loop: str) -> None:
     with granian(loop, timeout_write=5.0) as rig:
         note = rig.wait_for("note")
         assert "--timeout-write" in note["text"]
+
+
+WITHOUT = "import sys; sys.modules['granian'] = None; from tercio.cli.main import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["-c", WITHOUT, "run", "app"], "pip install 'granian"),
+        (["-m", "tercio", "run", "app", "--ssl-ciphers", "HIGH"], "--ssl-ciphers"),
+    ],
+)
+def test_the_command_line_says_what_is_missing_and_ends_with_2(
+    command: list[str], words: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, *command, "--server", "granian"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert words in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

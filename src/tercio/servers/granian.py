@@ -6,9 +6,11 @@ docs/servers.md, and why this is built as it is in docs/decisions/008.
 """
 
 import asyncio
+import importlib
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tercio.config import Config
@@ -37,6 +39,10 @@ class GranianServer:
     """See `port.Server`. ``note`` takes a level and a line for the cluster's events."""
 
     def __init__(self, config: Config, note: Callable[[str, str], None]) -> None:
+        with suppress(ImportError):  # `start` tells; here there is nobody to be told
+            # Before the application, which may change what an import relies on.
+            importlib.import_module("tercio.servers.granian_valve")
+            importlib.import_module("granian._futures")
         self._config = config
         self._note = note
         self._root = config.root_path.rstrip("/")
