@@ -20,7 +20,7 @@ from tercio.dataplane.region import Region
 from tercio.dataplane.segment import Segment
 
 REGION_BYTES: Final = 512 * 1024
-"""Of a process: room for some 8000 counters. Pages that nobody writes cost no memory."""
+"""Of a process: room for some 10,000 counters. Pages that nobody writes cost no memory."""
 ACCUMULATOR_BYTES: Final = 2 * 1024 * 1024
 
 _MAGIC: Final = 0x5445_5243_494F_0002
