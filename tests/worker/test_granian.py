@@ -253,3 +253,18 @@ def test_the_command_line_says_what_is_missing_and_ends_with_2(
     assert ended.returncode == 2
     assert words in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_who_reads_nothing_is_cut_and_the_worker_ends_well(loop: str) -> None:
+    options = {"server": "granian", "loop": loop, "drain_quiet": 0.2, "factory": True}
+    with (
+        Rig(options=options, record={"app": "tests.http.pages:Pages"}) as rig,
+        rig.serving().connect() as client,
+        rig.connect() as half,
+    ):
+        half.send(b"GET / HT")
+        client.ask("/large")
+        assert client.head() == 200
+        rig.drain(timeout=0.4)
+        assert rig.exit().code == 0
+        assert rig.said("cut")[0]["paths"] == ["/large"]
