@@ -518,6 +518,11 @@ class Config:
         return (f"{host}:{self.port}",)
 
     @property
+    def engine(self) -> str:
+        """What carries messages and shared state."""
+        return "redis" if self.redis else "embedded"
+
+    @property
     def resource_limits(self) -> dict[str, int]:
         """``worker_limit`` as numbers: bytes, descriptors, seconds."""
         return subjects.resource_limits(self.worker_limit)

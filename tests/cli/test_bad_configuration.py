@@ -59,7 +59,7 @@ MISTAKES = [
     flag("--uds-permissions 999", "--uds-permissions '999'", "octal"),
     flag("--backlog 0", "--backlog '0'", "from 1"),
     flag("--interface asgi3", "--interface 'asgi3'", "auto, asgi or wsgi"),
-    flag("--server hypercorn", "--server 'hypercorn'", "expected tercio or uvicorn"),
+    flag("--server hypercorn", "--server 'hypercorn'", "expected tercio, uvicorn or granian"),
     flag("--lifespan maybe", "--lifespan 'maybe'", "auto, on or off"),
     flag("--log-level loud", "--log-level 'loud'", "critical, error", "trace"),
     flag("--stop-timeout soon", "--stop-timeout 'soon'", "30s, 5m or 1h"),

@@ -60,7 +60,7 @@ def _summary(status: Message) -> Iterator[str]:
     urls = " ".join(map(str, listeners)) if isinstance(listeners, list) else ""
     version = text(status, "version")
     engine = text(status, "engine")
-    made_of = [urls, text(status, "server"), "" if engine == "none" else engine]
+    made_of = [urls, text(status, "server"), engine]
     made_of += [f"tercio {version}" if version else "", text(status, "runtime_dir")]
     if any(made_of):
         yield escape(" · ".join(part for part in made_of if part))

@@ -17,6 +17,7 @@ class ClusterStarted(Event):
     workers: int
     why: str
     server: str
+    engine: str
     runtime_dir: str
     pid: int
     version: str

@@ -27,7 +27,8 @@ def banner(event: ClusterStarted) -> Iterator[Line]:
     yield Line(f"Tercio serves {app}", f"Tercio serves {_BOLD}{app}{_RESET}")
     for number, url in enumerate(event.urls):
         yield _fact("address" if number == 0 else "", escape(url), _CYAN)
-    yield _fact("workers", f"{event.workers} ({event.why}), server {event.server}, engine none")
+    made_of = f"server {event.server}, engine {event.engine}"
+    yield _fact("workers", f"{event.workers} ({event.why}), {made_of}")
     yield _fact("cluster", f"{event.name}, pid {event.pid}, Tercio {event.version}")
     yield _fact("directory", escape(event.runtime_dir))
     yield _fact("look", "tercio status, tercio events")

@@ -149,7 +149,7 @@ class Primary:
             "listeners": [listener.url for listener in setup.listeners],
             "runtime_dir": setup.claim.path,
             "server": setup.settings.config.server,
-            "engine": "none",
+            "engine": setup.settings.config.engine,
             "log_dropped": self.journal.lines_dropped(),
             "attached": self._attachments.describe(),
             **status_of(
@@ -304,6 +304,7 @@ class Primary:
                 workers=setup.size.workers,
                 why=setup.size.why,
                 server=setup.settings.config.server,
+                engine=setup.settings.config.engine,
                 runtime_dir=setup.claim.path,
                 pid=os.getpid(),
                 version=__version__,
