@@ -86,6 +86,33 @@ def test_a_late_judge_blames_nobody_for_a_period() -> None:
     assert not story.killed
 
 
+def test_a_stopped_writer_of_the_state_dies_whatever_the_policy_and_nobody_else() -> None:
+    story = Story(dataclasses.replace(POLICY, blocked_kill=0.0, stopped_kill=0.0))
+    for _ in range(3):
+        story.measure({})
+    writer, waiter = story.alive[:2]
+    stopped = Beats(1.2, 1.2, is_stopped=True, holding_age=1.1)
+    samples = (
+        Sample(writer, stopped),
+        Sample(waiter, dataclasses.replace(stopped, holding_age=None)),
+    )
+    story.now += 0.2
+    story.tell(inputs.Sampled(samples))
+    assert story.killed == [writer]
+    killed = [event for event in story.events if isinstance(event, events.WorkerKilled)]
+    assert "while it wrote the shared state" in killed[0].reason
+
+
+def test_a_late_judge_blames_no_writer_either() -> None:
+    story = Story(dataclasses.replace(POLICY, sample_interval=0.2))
+    for _ in range(10):
+        story.measure({}, later=0.2)
+    story.now += 60.0
+    frozen = Beats(60.0, 60.0, is_stopped=True, holding_age=60.0)
+    story.tell(inputs.Sampled(tuple(Sample(who, frozen) for who in story.alive)))
+    assert not story.killed
+
+
 def test_two_over_the_limit_are_replaced_one_after_the_other() -> None:
     story = Story()
     story.measure({0: 100 * MB, 1: 100 * MB})

@@ -16,6 +16,10 @@ MISSES_NEEDED: Final = 2
 
 _STALE: Final = 3.0  # seconds without a thread beat: it beats at least every second
 
+HOLD_LIMIT: Final = 1.0
+"""Seconds for which a worker that does not run may hold the state's write lock; a write takes
+microseconds, and meanwhile nobody else writes."""
+
 
 class Verdict(Enum):
     """What the beats say."""
@@ -35,6 +39,7 @@ class Beats:
     thread_age: float | None
     is_stopped: bool = False
     is_traced: bool = False
+    holding_age: float | None = None  # how long it has held the state's write lock, if it does
 
 
 def judge(beats: Beats, blocked_after: float = 1.0) -> Verdict:
@@ -67,3 +72,21 @@ def fatal(verdict: Verdict, beats: Beats, policy: Policy) -> str | None:
                 what = "event loop blocked" if verdict is Verdict.BLOCKED else "no Python ran"
                 return f"{what} for {age:.0f} s (--blocked-kill)"
     return None
+
+
+def holds_up_others(beats: Beats) -> str | None:
+    """Why the worker must be killed for the others' sake, whatever the policy says.
+
+    It is inside a write of the shared state and does not run. One that runs may wait for a disk,
+    and those that wait for the lock can't help it.
+    """
+    if beats.is_traced or beats.holding_age is None or beats.holding_age < HOLD_LIMIT:
+        return None
+    if beats.thread_age is None:
+        is_still = beats.is_stopped
+    else:
+        is_still = beats.thread_age >= (HOLD_LIMIT if beats.is_stopped else _STALE)
+    if not is_still:
+        return None
+    what = "stopped by a signal" if beats.is_stopped else "no Python ran in it"
+    return f"{what} while it wrote the shared state, for {beats.holding_age:.1f} s"

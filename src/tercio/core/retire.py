@@ -29,6 +29,8 @@ def take(cluster: Cluster, round_: Sampled, now: float) -> None:
         if worker is None:
             continue
         if now >= cluster.judges_from:
+            if reason := health.holds_up_others(sample.beats):
+                cluster.kill(worker, now, reason, is_fault=True)
             _judge_health(cluster, worker, sample, now)
         if worker.phase is not Phase.SERVING:
             continue

@@ -19,6 +19,7 @@ from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
 from tercio.core.commands import Command, ShowStack, Spawn
+from tercio.core.health import HOLD_LIMIT
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
@@ -44,6 +45,7 @@ from tercio.system import cgroup, memory, orphans
 _log = logging.getLogger("tercio")
 
 _REST: Final = 1.0  # seconds to the next look at deadlines after an input that failed
+_HOLD_SLACK: Final = 0.02  # seconds, so that one look finds the limit passed
 _DUMP_WAIT: Final = 5.0  # seconds for a worker to answer; then its fault handler is asked
 
 
@@ -101,6 +103,7 @@ class Primary:
         try:
             self._announce()
             self._sample()
+            self._look_at_writers()
             self.tell(inputs.Tick())
             return await self._executor.exit_code
         finally:
@@ -285,6 +288,20 @@ class Primary:
             # Whatever one round met, the next one comes: without it nobody is judged any more.
             if self.cluster.stopping is None or self._executor.workers:
                 self._loop.call_later(policy.sample_interval, self._sample)
+
+    def _look_at_writers(self) -> None:
+        """Sample at once when a worker has held the state's write lock for too long."""
+        delay = HOLD_LIMIT
+        try:
+            now = time.monotonic()
+            age = self._sampler.longest_hold(self._executor.workers, now)
+            if age is not None and age < HOLD_LIMIT:
+                delay = HOLD_LIMIT - age + _HOLD_SLACK
+            elif age is not None:
+                self.tell(self._sampler.round(self._executor.workers, self.cluster.policy, now))
+        finally:
+            if self.cluster.stopping is None or self._executor.workers:
+                self._loop.call_later(delay, self._look_at_writers)
 
     def reap(self) -> None:
         """A child ended: reap it if nobody else does."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tercio.config import Config
-from tercio.core.health import Beats
+from tercio.core.health import HOLD_LIMIT, Beats
 from tercio.core.inputs import Sample, Sampled
 from tercio.core.model import WorkerId
 from tercio.core.policy import Policy
@@ -54,6 +54,12 @@ class Sampler:
             del self.usage[gone]
         samples = tuple(self._sample(worker, policy, now) for worker in workers.values())
         return Sampled(samples, self._headroom(policy, now))
+
+    def longest_hold(self, workers: Mapping[WorkerId, WorkerProcess], now: float) -> float | None:
+        """How long the state's write lock has been held; None when nobody has it."""
+        rows = (self.scoreboard.row(worker.seat) for worker in workers.values())
+        ages = (_age(row[Field.STATE_HOLDING], now) for row in rows)
+        return max((age for age in ages if age is not None), default=None)
 
     def cpu_percent(self, worker: WorkerProcess, now: float) -> tuple[float, int | None]:
         """Percent of one core since the last look, and open descriptors."""
@@ -122,15 +128,15 @@ class Sampler:
 def _beats(row: Row, pid: int, now: float) -> Beats:
     loop_age = _age(row[Field.LOOP_BEAT], now)
     thread_age = _age(row[Field.THREAD_BEAT], now)
+    holding_age = _age(row[Field.STATE_HOLDING], now)
     # A worker that was stopped before its loop first ran has one beat, which grows old.
     ages = [age for age in (loop_age, thread_age) if age is not None]
-    if not ages or max(ages) < _LOOK_CLOSER_AFTER:
-        return Beats(loop_age, thread_age)
-    state = proc.state(pid)
+    is_suspect = max(ages, default=0.0) >= _LOOK_CLOSER_AFTER or (holding_age or 0.0) >= HOLD_LIMIT
+    state = proc.state(pid) if is_suspect else None
     if state is None:
-        return Beats(loop_age, thread_age)
+        return Beats(loop_age, thread_age, holding_age=holding_age)
     is_traced = state.tracer != 0 or state.letter == "t"
-    return Beats(loop_age, thread_age, state.letter == "T", is_traced)
+    return Beats(loop_age, thread_age, state.letter == "T", is_traced, holding_age)
 
 
 def _age(beat: int, now: float) -> float | None:
