@@ -52,6 +52,7 @@ class Parcels:
         self._words = memoryview(self._memory).cast("Q")
         self.states = [self._words[at : at + _WORDS] for at in range(0, seats * _WORDS, _WORDS)]
         """The words of each seat."""
+        self.hold = HOLD
         self._left: dict[int, float] = {}  # by the dead: until when it is kept
 
     @classmethod
@@ -116,7 +117,7 @@ class Parcels:
         if not 0 <= end - floor <= SPAN or end % _PAGE or floor % _PAGE or end >= 1 << 60:
             state[_FLOOR] = state[_END] = 0  # by a broken process
         elif floor != end:
-            self._left[seat] = time.monotonic() + HOLD
+            self._left[seat] = time.monotonic() + self.hold
 
     def tidy(self) -> None:
         """Give back what dead processes have left, when readers had their time for it.
@@ -155,7 +156,7 @@ class ParcelWriter:
         self._state[_IS_HELD] = 1
         self._held: deque[tuple[int, float]] = deque()  # where it ends, until when it is kept
         if self._state[_FLOOR] != self._state[_END]:  # of a holder that died
-            self._held.append((self._state[_END], time.monotonic() + HOLD))
+            self._held.append((self._state[_END], time.monotonic() + parcels.hold))
 
     @property
     def next_expiry(self) -> float | None:
@@ -174,7 +175,7 @@ class ParcelWriter:
         if not self._held:
             self._state[_FLOOR] = position
         self._state[_END] = end
-        self._held.append((end, time.monotonic() + HOLD))
+        self._held.append((end, time.monotonic() + self._parcels.hold))
         self._parcels.write(self._seat, position, body)
         return position
 

@@ -60,12 +60,12 @@ class RingReader:
         # Before the heads: what is published meanwhile is then not taken for lost.
         self._expected = rings.words[rings.sequences : rings.sequences + rings.seats].tolist()
         self.cursors: list[int] = rings.head_words.tolist()
+        """How far each ring was taken: what is before that was given to the sink, or copied."""
         self._behind: list[int] = []
         self._seat = 0
         self._chunk = b""
         self._at = self._chunk_end = 0  # the next frame, and where the chunk ends
         self._batch_end = self._left = 0  # of the batch that is being read
-        self._chunk_start = 0  # position of the chunk's first byte
         self._tries = 0
         self.is_paused = False
         self.received = 0
@@ -87,12 +87,6 @@ class RingReader:
         seat = self._own_seat
         self.cursors[seat] = heads[seat]
         self._expected[seat] = self._words[self._rings.sequences + seat]
-
-    def done(self, seat: int) -> int:
-        """The position of a ring up to which all was given to the sink."""
-        if seat == self._seat and self._at < self._chunk_end:
-            return self._chunk_start
-        return self.cursors[seat]
 
     def drain(self, sink: Sink, until: float) -> bool:
         """Give messages to ``sink`` until ``until`` (monotonic seconds).
@@ -159,7 +153,7 @@ class RingReader:
             self._refuse(seat, head)
             return False
         self._tries = 0
-        self._seat, self._chunk, self._chunk_start = seat, chunk, cursor
+        self._seat, self._chunk = seat, chunk
         self._at = self._batch_end = self._left = 0
         self._chunk_end = end
         self.cursors[seat] = cursor + end

@@ -280,8 +280,8 @@ class EmbeddedBus:
         if not self._taps:
             self._cursors.say(None)
             return
-        seats = range(self._rings.seats)
-        self._cursors.say([min(tap.reader.done(seat) for tap in self._taps) for seat in seats])
+        cursors = (tap.reader.cursors for tap in self._taps)
+        self._cursors.say([min(each) for each in zip(*cursors, strict=True)])
 
     # Counting and ending
 

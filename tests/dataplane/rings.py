@@ -1,0 +1,83 @@
+"""Sinks and stand-ins for the tests of rings."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from tercio.dataplane.rings import Rings
+
+
+class Basket:
+    """Takes every message, and notes what was lost."""
+
+    def __init__(self, *, wants_own: bool = True) -> None:
+        self.found: list[tuple[bytes, bytes]] = []
+        self.losses: list[tuple[int, int]] = []
+        self.wants_own = wants_own
+        self.routes = self.own_routes = _Everything(self.found)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for _, body in self.found]
+
+    @property
+    def lost_count(self) -> int:
+        return sum(count for count, _ in self.losses)
+
+    def lost(self, count: int, sender: int) -> None:
+        self.losses.append((count, sender))
+
+
+class _Everything(dict[bytes, Callable[[bytes], None] | None]):
+    def __init__(self, found: list[tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        self._found = found
+
+    def __missing__(self, topic: bytes) -> Callable[[bytes], None]:
+        return lambda body: self._found.append((topic, body))
+
+
+class Killed(Exception):
+    """The process of a writer ended here."""
+
+
+class Watched:
+    """Rings as a writer sees them that calls ``at_store(n)`` before and within its n-th store.
+
+    What it raises ends the writer there, which may be the middle of a long store.
+    """
+
+    def __init__(self, rings: Rings, seat: int, at_store: Callable[[int], None]) -> None:
+        self._rings = rings
+        self._at_store = at_store
+        self._stores = 0
+        self.words = _WatchedMemory(self, rings.words)
+        self.data = {seat: _WatchedMemory(self, rings.data[seat])}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rings, name)
+
+    def as_rings(self) -> Rings:
+        return cast("Rings", self)
+
+    def step(self) -> None:
+        self._stores += 1
+        self._at_store(self._stores)
+
+
+class _WatchedMemory:
+    def __init__(self, watched: Watched, memory: memoryview) -> None:
+        self._watched = watched
+        self._memory = memory
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._memory[at]
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self._watched.step()
+        if isinstance(at, slice):
+            start, half = at.start or 0, len(value) // 2
+            self._memory[start : start + half] = value[:half]
+            self._watched.step()
+            self._memory[start + half : start + len(value)] = value[half:]
+        else:
+            self._memory[at] = value

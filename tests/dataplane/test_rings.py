@@ -1,0 +1,362 @@
+"""Rings within one process: order, loss, wrapping round, broken writers, wake-ups, parcels."""
+
+import os
+import select
+import struct
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tercio.dataplane import parcels as parcels
+from tercio.dataplane.cursors import Cursors
+from tercio.dataplane.frames import FRAME, HEADER
+from tercio.dataplane.ring_reader import RingReader
+from tercio.dataplane.ring_writer import RingWriter
+from tercio.dataplane.rings import Rings, orders_stores
+from tercio.errors import MessageTooLarge
+from tests.dataplane.rings import Basket, Watched
+
+CAPACITY = 128 << 10
+NEVER = float("inf")
+
+
+@pytest.fixture(params=[False, True], ids=["in order", "careful"])
+def rings(request: pytest.FixtureRequest) -> Iterator[Rings]:
+    made = Rings.create(4, CAPACITY, careful=request.param)
+    yield made
+    made.close()
+
+
+def publish(writer: RingWriter, *bodies: bytes) -> None:
+    for body in bodies:
+        writer.add(b"topic", body)
+    writer.flush()
+
+
+def read(reader: RingReader, basket: Basket | None = None) -> Basket:
+    basket = basket or Basket()
+    while reader.drain(basket, NEVER) or reader.has_more(basket):
+        pass
+    return basket
+
+
+def test_messages_come_in_order_with_their_topics(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    for number in range(1000):
+        writer.add(b"t%d" % (number % 3), b"%d" % number)
+    writer.flush()
+    assert read(reader).found == [(b"t%d" % (n % 3), b"%d" % n) for n in range(1000)]
+
+
+def test_a_ring_is_used_round_and_round(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    basket = Basket()
+    sent = []
+    for number in range(300):
+        body = bytes([number % 256]) * (number * 97 % 30_000)
+        sent.append(body)
+        publish(writer, body)
+        read(reader, basket)
+    assert basket.bodies == sent
+    assert writer.head > 20 * CAPACITY
+    assert not basket.losses
+
+
+def test_a_lapped_reader_goes_on_with_recent_messages_and_knows_how_many_it_lost(
+    rings: Rings,
+) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    for number in range(3000):
+        publish(writer, struct.pack("=I", number) + bytes(300))
+    basket = read(reader)
+    first = struct.unpack_from("=I", basket.bodies[0])[0]
+    assert basket.lost_count == first == reader.lost
+    assert len(basket.found) == 3000 - first
+    assert len(basket.found) * 350 > CAPACITY / 2  # what was still there was not thrown away
+    assert [struct.unpack_from("=I", body)[0] for body in basket.bodies] == list(range(first, 3000))
+
+
+def test_a_reader_in_the_middle_of_a_store_never_gets_what_is_overwritten(rings: Rings) -> None:
+    """It is almost a ring behind when the writer comes round, and looks at each of its stores."""
+    for store in range(1, 12):
+        reader = RingReader(rings, 1)
+        filler = RingWriter(rings, 0)
+        for _ in range(5):
+            publish(filler, bytes(24_000))
+        basket = Basket()
+
+        def look(number: int, store: int = store, reader: RingReader = reader) -> None:
+            if number == store:
+                reader.drain(basket, NEVER)  # noqa: B023
+
+        publish(RingWriter(Watched(rings, 0, look).as_rings(), 0), b"\xff" * 24_000)
+        for body in read(reader, basket).bodies:
+            assert body in (bytes(24_000), b"\xff" * 24_000)
+        assert len(basket.found) + basket.lost_count == 6
+
+
+def test_a_loss_shows_even_if_nothing_comes_after_it(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    publish(writer, *[bytes(30_000)] * 20)
+    basket = read(reader)
+    assert len(basket.found) + basket.lost_count == 20
+
+
+def test_one_batch_never_fills_the_ring(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    for number in range(200):
+        writer.add(b"t", b"%d" % number)
+        writer.add(b"t", bytes(20_000 if number % 10 == 0 else 0))
+    writer.flush()
+    basket = read(reader)
+    assert basket.bodies[-2] == b"199"
+    assert len(basket.found) + basket.lost_count == 400
+
+
+def test_the_next_holder_of_a_seat_goes_on_where_the_last_one_ended(rings: Rings) -> None:
+    reader = RingReader(rings, 1)
+    publish(RingWriter(rings, 0), b"a", b"b")
+    rings.release(0)
+    publish(RingWriter(rings, 0), b"c")
+    basket = read(reader)
+    assert basket.bodies == [b"a", b"b", b"c"]
+    assert not basket.losses
+
+
+def test_own_messages_are_passed_over_for_who_does_not_want_them(rings: Rings) -> None:
+    reader, writer, other = RingReader(rings, 0), RingWriter(rings, 0), RingWriter(rings, 1)
+    basket = Basket(wants_own=False)
+    publish(writer, b"mine")
+    publish(other, b"theirs")
+    read(reader, basket)
+    assert basket.bodies == [b"theirs"]
+    basket.wants_own = True
+    publish(writer, b"mine, later")
+    read(reader, basket)
+    assert basket.bodies == [b"theirs", b"mine, later"]
+    assert not basket.losses
+
+
+def test_a_drain_stops_when_its_time_is_up_and_goes_on_where_it_stopped(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    publish(writer, *[b"%d" % n for n in range(100)])
+    basket = Basket()
+    turns = 0
+    while reader.drain(basket, until=0.0):  # long over
+        turns += 1
+        assert len(basket.found) <= 16 * (turns + 1)
+    assert turns >= 5
+    assert basket.bodies == [b"%d" % n for n in range(100)]
+
+
+def test_a_receiver_that_raises_loses_its_message_only(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    basket = Basket()
+
+    def fail(body: bytes) -> None:
+        raise ZeroDivisionError
+
+    basket.routes[b"bad"] = fail
+    for topic in (b"good", b"bad", b"good"):
+        writer.add(topic, b"x")
+    writer.flush()
+    with pytest.raises(ZeroDivisionError):
+        reader.drain(basket, NEVER)
+    read(reader, basket)
+    assert [topic for topic, _ in basket.found] == [b"good", b"good"]
+
+
+# Broken writers
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\xff" * 40,
+        os.urandom(400),
+        HEADER.pack(0, 0, 0, 0, 0),
+        HEADER.pack(0, 1 << 63, 8, 1, 0) + bytes(8),
+        HEADER.pack(0, 0, 1 << 31, 1, 0) + bytes(50),
+        HEADER.pack(0, 0, 20, 9999, 0) + bytes(20),
+        HEADER.pack(0, 0, 12, 2, 0) + FRAME.pack(100, 0, 0) + bytes(6),
+        HEADER.pack(0, 0, 12, 1, 0) + FRAME.pack(0, 0, 0) + bytes(6),
+        HEADER.pack(0, 0, 7, 1, 0) + FRAME.pack(4 << 20, 255, 255) + b"x",
+        HEADER.pack(0, 0, 9, 1, 0) + FRAME.pack(1, 2, 2) + b"abc",  # a parcel that is none
+    ],
+)
+def test_a_broken_writer_stops_nobody(rings: Rings, garbage: bytes) -> None:
+    reader = RingReader(rings, 1)
+    rings.data[0][: len(garbage)] = garbage
+    rings.words[rings.reserves] = rings.words[rings.heads] = len(garbage) or 10
+    publish(RingWriter(rings, 2), b"an honest one")
+    basket = read(reader)
+    assert basket.bodies == [b"an honest one"]
+    assert reader.bad + reader.lost >= 1
+    rings.words[rings.sequences] = 1
+    publish(RingWriter(rings, 0), b"the next holder")
+    assert read(reader, basket).bodies == [b"an honest one", b"the next holder"]
+
+
+@pytest.mark.parametrize("head", [1, (1 << 64) - 1, 1 << 62, CAPACITY * 3])
+def test_control_words_without_sense_stop_nobody(rings: Rings, head: int) -> None:
+    publish(RingWriter(rings, 0), bytes(100))
+    reader = RingReader(rings, 1)
+    basket = Basket()
+    rings.words[rings.heads] = head
+    for _ in range(200):
+        reader.drain(basket, NEVER)
+    rings.release(0)
+    publish(RingWriter(rings, 0), b"the next holder")
+    publish(RingWriter(rings, 2), b"an honest one")
+    read(reader, basket)
+    assert b"an honest one" in basket.bodies
+    publish(RingWriter(rings, 0), b"and again")
+    assert read(reader, basket).bodies[-1] == b"and again"
+
+
+def test_chance_in_a_ring_never_raises(rings: Rings) -> None:
+    reader = RingReader(rings, 1)
+    basket = Basket()
+    for _ in range(300):
+        rings.data[0][:4096] = os.urandom(4096)
+        rings.words[rings.heads] += 1 + os.urandom(1)[0] * 8
+        rings.words[rings.reserves] = rings.words[rings.heads]
+        reader.drain(basket, NEVER)
+    publish(RingWriter(rings, 2), b"an honest one")
+    assert b"an honest one" in read(reader, basket).bodies
+
+
+# Waking
+
+
+def is_readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+def test_who_sleeps_is_woken_once(rings: Rings) -> None:
+    writer = RingWriter(rings, 0)
+    rings.asleep[1] = 1
+    publish(writer, b"a")
+    assert is_readable(rings.wakes.fileno(1))
+    assert not is_readable(rings.wakes.fileno(2))
+    rings.wakes.clear(1)
+    publish(writer, b"b")
+    assert not is_readable(rings.wakes.fileno(1))
+
+
+def test_wake_ups_that_nobody_takes_hold_nobody_up(rings: Rings) -> None:
+    for _ in range(20_000):
+        rings.wakes.wake(3)
+    assert is_readable(rings.wakes.fileno(3))
+
+
+# Readers that are waited for
+
+
+def test_a_writer_has_room_until_it_is_half_a_ring_ahead_of_who_is_waited_for(
+    rings: Rings,
+) -> None:
+    writer, reader = RingWriter(rings, 0), RingReader(rings, 1)
+    writing, reading = Cursors(rings, 0), Cursors(rings, 1)
+    publish(writer, *[bytes(30_000)] * 10)
+    assert writing.has_room(writer.head)
+    read(reader)
+    reading.say(reader.cursors)
+    assert writing.has_room(writer.head)
+    publish(writer, *[bytes(30_000)] * 3)
+    assert not writing.has_room(writer.head)
+    writing.ask(is_waiting=True)
+    read(reader)
+    reading.say(reader.cursors)
+    assert writing.has_room(writer.head)
+    assert is_readable(rings.wakes.fileno(0))
+
+
+def test_nobody_waits_for_the_dead(rings: Rings) -> None:
+    writer, writing = RingWriter(rings, 0), Cursors(rings, 0)
+    Cursors(rings, 1).say([0] * 4)
+    publish(writer, *[bytes(30_000)] * 3)
+    writing.ask(is_waiting=True)
+    assert not writing.has_room(writer.head)
+    rings.release(1)
+    assert writing.has_room(writer.head)
+    assert is_readable(rings.wakes.fileno(0))
+
+
+# Parcels
+
+
+def memory_of(rings: Rings) -> int:
+    assert rings.parcels is not None
+    return os.fstat(rings.parcels.descriptor).st_blocks * 512
+
+
+def test_a_large_message_is_read_from_the_parcels(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    large = os.urandom(5 << 20)
+    publish(writer, b"before", large, b"after")
+    assert read(reader).bodies == [b"before", large, b"after"]
+
+
+def test_a_message_beyond_the_limit_is_refused_and_nothing_is_sent(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    writer.add(b"t", b"before")
+    with pytest.raises(MessageTooLarge, match="67108865 bytes: the limit is 67108864"):
+        writer.add(b"t", bytes(parcels.LIMIT + 1))
+    writer.flush()
+    basket = read(reader)
+    assert basket.bodies == [b"before"]
+    assert not basket.losses
+
+
+def test_what_a_publisher_holds_is_bounded_and_what_it_let_go_is_counted(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    before = memory_of(rings)
+    for number in range(12):
+        publish(writer, bytes([number]) * (16 << 20))
+    assert memory_of(rings) - before <= parcels.SPAN
+    basket = Basket()
+    read(reader, basket)
+    assert [body[0] for body in basket.bodies] == list(range(4, 12))
+    assert (basket.lost_count, reader.lost) == (4, 4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can give it back")
+def test_memory_comes_back_in_time_also_after_a_death(rings: Rings) -> None:
+    assert rings.parcels is not None
+    rings.parcels.hold = 0.0
+    writer = RingWriter(rings, 0)
+    before = memory_of(rings)
+    publish(writer, bytes(8 << 20))
+    assert writer.parcels is not None
+    assert memory_of(rings) >= before + (8 << 20)
+    writer.parcels.expire()
+    assert memory_of(rings) == before
+    publish(writer, bytes(8 << 20))
+    rings.release(0)  # it was killed
+    rings.tidy()
+    assert memory_of(rings) == before
+
+
+def test_the_dead_publishers_large_message_can_still_be_read(rings: Rings) -> None:
+    reader = RingReader(rings, 1)
+    large = os.urandom(1 << 20)
+    publish(RingWriter(rings, 0), large)
+    rings.release(0)
+    rings.tidy()
+    second = RingWriter(rings, 0)
+    publish(second, large[::-1])
+    assert read(reader).bodies == [large, large[::-1]]
+    assert second.parcels is not None
+    expiry = second.parcels.next_expiry
+    assert expiry is not None
+    assert expiry <= time.monotonic() + parcels.HOLD
+
+
+def test_the_way_is_chosen_by_the_machine() -> None:
+    made = Rings.create(2, CAPACITY)
+    assert made.is_careful != orders_stores()
+    made.close()
