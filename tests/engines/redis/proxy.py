@@ -51,14 +51,14 @@ class Proxy:
         self._tasks.add(task)
         self.connections += 1
         try:
-            with suppress(OSError, asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 other_reader, other = await asyncio.open_unix_connection(self._path)
                 self._writers |= {writer, other}
                 try:
                     async with asyncio.TaskGroup() as group:
                         group.create_task(self._pass(reader, other, 0.0))
                         group.create_task(self._pass(other_reader, writer, self._delay))
-                except* OSError:
+                except* (OSError, RuntimeError):  # uvloop raises the latter on a closed one
                     pass
                 finally:
                     self._writers -= {writer, other}

@@ -5,11 +5,9 @@ host, the bridge, hears the channel and republishes what comes from elsewhere on
 hold up publishers of the same host only.
 """
 
-import logging
 import os
 import secrets
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -18,12 +16,11 @@ from tercio.engines.redis.bridge import Bridge
 from tercio.engines.redis.commands import Names
 from tercio.engines.redis.envelope import HOST_BYTES
 from tercio.engines.redis.handshake import tls_context
+from tercio.engines.redis.intake import Intake
 from tercio.engines.redis.publisher import Publisher
 from tercio.engines.redis.readiness import Readiness
 from tercio.engines.redis.url import Address
 from tercio.errors import ConfigError, MessageTooLarge
-
-_log: Final = logging.getLogger("tercio.redis")
 
 LOST_TOPIC: Final = b".redis.lost"
 """The topic on which the bridge tells its host what was lost on the way to it."""
@@ -31,8 +28,6 @@ _LOST: Final = struct.Struct("<QQ")  # how many, of whom
 
 LARGEST: Final = 31 << 20
 """Bytes of one message: the server cuts off a subscriber for which it keeps 32 MiB."""
-HELD_BYTES: Final = 4 << 20
-"""Bytes of remote messages that wait for one paused tap of the bridge."""
 
 
 class RedisBus:
@@ -65,7 +60,7 @@ class RedisBus:
         self._name = name
         self._outgoing = outgoing
         self._is_bridge = is_bridge
-        self._receiver: Receiver | None = None
+        self._main: Intake | None = None
         self._taps: list[_BridgedTap] = []
         self._is_started = False
         self._begin()
@@ -98,7 +93,7 @@ class RedisBus:
 
     def start(self, receiver: Receiver) -> None:
         """See `BusEngine`."""
-        self._receiver = receiver
+        self._main = Intake(receiver)
         self._local.start(_Inlet(receiver))
         self._publisher.bind()
         self._is_started = True
@@ -107,7 +102,9 @@ class RedisBus:
 
     def stop_receiving(self) -> None:
         """See `BusEngine`. A bridge goes on for its host until it is closed."""
-        self._receiver = None
+        if self._main is not None:
+            self._main.close()
+            self._main = None
         self._local.stop_receiving()
 
     def tap(self, receiver: Receiver) -> Tap | None:
@@ -115,7 +112,7 @@ class RedisBus:
         inner = self._local.tap(_Inlet(receiver))
         if inner is None:
             return None
-        tap = _BridgedTap(inner, receiver, self._taps.remove)
+        tap = _BridgedTap(inner, Intake(receiver), self._taps.remove)
         self._taps.append(tap)
         return tap
 
@@ -187,26 +184,17 @@ class RedisBus:
     def _deliver(self, topic: bytes, body: bytes) -> None:
         # Others of this host get it from us; we ourselves must not take it for our own.
         self._local.send(topic, body, own=False)
-        receiver = self._receiver
-        if receiver is not None:
-            _hand_over(receiver, topic, body)
-        for tap in self._taps:
-            tap.take(topic, body)
+        for intake in self._intakes():
+            intake.take(topic, body)
 
     def _lost(self, count: int, sender: int) -> None:
         self._local.send(LOST_TOPIC, _LOST.pack(count, sender), own=False)
-        receivers = [] if self._receiver is None else [self._receiver]
-        for receiver in receivers + [tap.receiver for tap in self._taps]:
-            receiver.lost(count, sender)
+        for intake in self._intakes():
+            intake.receiver.lost(count, sender)
 
-
-def _hand_over(receiver: Receiver, topic: bytes, body: bytes) -> None:
-    try:
-        take = receiver.routes[topic]
-        if take is not None:
-            take(body)
-    except Exception:
-        _log.exception("a message could not be taken")
+    def _intakes(self) -> list[Intake]:
+        main = [] if self._main is None else [self._main]
+        return main + [tap.intake for tap in self._taps]
 
 
 class _Inlet(Mapping[bytes, Callable[[bytes], None] | None]):
@@ -245,46 +233,25 @@ class _Inlet(Mapping[bytes, Callable[[bytes], None] | None]):
 
 
 class _BridgedTap:
-    """A tap of the local engine, with the messages that only the bridge's process has heard."""
+    """A tap of the local engine, and one of what the bridge has heard."""
 
-    def __init__(
-        self, inner: Tap, receiver: Receiver, closed: "Callable[[_BridgedTap], None]"
-    ) -> None:
-        self.receiver = receiver
+    def __init__(self, inner: Tap, intake: Intake, closed: "Callable[[_BridgedTap], None]") -> None:
+        self.intake = intake
         self._inner = inner
         self._closed = closed
-        self._held: deque[tuple[bytes, bytes]] = deque()
-        self._held_bytes = 0
-        self._is_paused = False
         self._is_closed = False
 
-    def take(self, topic: bytes, body: bytes) -> None:
-        """A message from elsewhere. Nobody there can be held up, so what is too much is lost."""
-        if not self._is_paused and not self._held:
-            _hand_over(self.receiver, topic, body)
-            return
-        self._held.append((topic, body))
-        self._held_bytes += len(topic) + len(body)
-        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
-            oldest = self._held.popleft()
-            self._held_bytes -= len(oldest[0]) + len(oldest[1])
-            self.receiver.lost(1, 0)
-
     def pause(self) -> None:
-        self._is_paused = True
         self._inner.pause()
+        self.intake.pause()
 
     def resume(self) -> None:
-        self._is_paused = False
-        while self._held and not self._is_paused and not self._is_closed:
-            topic, body = self._held.popleft()
-            self._held_bytes -= len(topic) + len(body)
-            _hand_over(self.receiver, topic, body)
         self._inner.resume()
+        self.intake.resume()
 
     def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._held.clear()
             self._closed(self)
             self._inner.close()
+            self.intake.close()

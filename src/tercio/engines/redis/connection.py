@@ -64,6 +64,7 @@ class Connection:
         self._timeouts = 0
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
+        self._last: Wire | None = None
         self._backlog: deque[tuple[bytes, asyncio.Future[Reply], float]] = deque()
         self._backlog_bytes = 0
         self._ended: asyncio.Future[str] | None = None
@@ -129,6 +130,8 @@ class Connection:
     async def wait_closed(self) -> None:
         """Return when nothing of it is left in the loop."""
         await asyncio.gather(self._task, return_exceptions=True)
+        if self._last is not None:
+            await asyncio.wait([self._last.gone], timeout=self._address.timeout)
 
     def _stop(self) -> None:
         self._closed = True
@@ -197,7 +200,7 @@ class Connection:
         if wire.reason:
             return wire.reason
         self._ended = self._loop.create_future()
-        self._wire = wire
+        self._wire = self._last = wire
         self.connects += 1
         for body, future, deadline in self._backlog:
             if not future.done():

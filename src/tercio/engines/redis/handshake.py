@@ -59,9 +59,11 @@ async def _greet(wire: Wire, user: str, password: str, name: str, db: int) -> No
     try:
         reply = await ask(wire, *hello)
     except Refused as refusal:
-        if not str(refusal).startswith(("NOPROTO", "ERR")):
+        # A server before 6.0, or something between us and it, knows no HELLO; and of who has not
+        # given a password yet it may not even say that.
+        unknown = ("NOPROTO", "ERR", "NOAUTH") if password else ("NOPROTO", "ERR")
+        if not str(refusal).startswith(unknown):
             raise
-        # A server before 6.0, or something between us and it, knows no HELLO.
         if password:
             await ask(wire, "AUTH", *((user,) if user else ()), password)
     else:

@@ -1,10 +1,9 @@
 """Messages that wait to be sent: numbered, bounded, the oldest dropped first. Any thread."""
 
 import threading
-from collections import deque
 from typing import Final
 
-from tercio.engines.redis.envelope import FRAME_BYTES
+from tercio.engines.redis.backlog import Backlog
 
 BATCH_BYTES: Final = 64 << 10
 
@@ -14,45 +13,35 @@ class Outbox:
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
-        self._limit = limit
         self._lock = threading.Lock()
-        self._messages: deque[tuple[bytes, bytes]] = deque()
-        self._bytes = 0
+        self._backlog = Backlog(limit)
         self._next = 0  # the number of the next message that comes in
 
     def add(self, topic: bytes, body: bytes) -> None:
-        """Append a message. The newest stays, however large it is."""
-        size = len(topic) + len(body) + FRAME_BYTES
+        """Append a message."""
         with self._lock:
-            self._messages.append((topic, body))
             self._next += 1
-            self._bytes += size
-            while self._bytes > self._limit and len(self._messages) > 1:
-                oldest = self._messages.popleft()
-                self._bytes -= len(oldest[0]) + len(oldest[1]) + FRAME_BYTES
-                self.dropped += 1
+            self.dropped += self._backlog.push(topic, body)
 
     def take(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         """The next batch, and the number of its first message; at least one if there is one."""
         batch: list[tuple[bytes, bytes]] = []
         size = 0
+        backlog = self._backlog
         with self._lock:
-            first = self._next - len(self._messages)
-            while self._messages:
-                topic, body = self._messages[0]
-                more = len(topic) + len(body) + FRAME_BYTES
-                if batch and size + more > BATCH_BYTES:
+            first = self._next - len(backlog)
+            while len(backlog):
+                size += backlog.next_bytes
+                if batch and size > BATCH_BYTES:
                     break
-                batch.append(self._messages.popleft())
-                size += more
-            self._bytes -= size
+                batch.append(backlog.pop())
         return first, batch
 
     @property
     def first(self) -> int:
         """The number of the message that goes out next, be it here already or not."""
         with self._lock:
-            return self._next - len(self._messages)
+            return self._next - len(self._backlog)
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._backlog)

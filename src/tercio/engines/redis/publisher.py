@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import threading
+from contextlib import suppress
 from typing import Final
 
 import hiredis
@@ -23,6 +24,7 @@ from tercio.errors import StateBusy, StateUnavailable
 
 _log: Final = logging.getLogger("tercio.redis")
 
+_PATIENCE: Final = 1.0  # of whoever closes it in a thread, in seconds
 _WINDOW: Final = 4 << 20  # bytes sent and not confirmed yet
 
 
@@ -112,14 +114,17 @@ class Publisher:
 
     def close(self) -> None:
         """Send what is left, as far as there is a connection, and give it up."""
-        self.flush_now(1.0)
         connection, loop = self._connection, self._loop
-        if connection is not None and loop is not None and loop.is_running():
+        if self._thread.is_running and loop is self._thread.loop:
+            self.flush_now(_PATIENCE)
+            with suppress(TimeoutError):
+                self._thread.run(self._finished(), _PATIENCE)
+        elif connection is not None and loop is not None and loop.is_running():
             if threading.get_ident() == self._loop_thread:
                 self._finish(connection)
             else:
                 loop.call_soon_threadsafe(self._finish, connection)
-        self._thread.close(1.0)
+        self._thread.close(_PATIENCE)
         self._connection = self._loop = None
 
     def _home(self) -> asyncio.AbstractEventLoop:
@@ -217,6 +222,11 @@ class Publisher:
                 self._settled = asyncio.get_running_loop().create_future()
             # Shielded: others may wait for the same.
             await asyncio.shield(self._settled)
+
+    async def _finished(self) -> None:
+        if self._connection is not None:
+            self._finish(self._connection)
+            await self._connection.wait_closed()
 
     def _finish(self, connection: Connection) -> None:
         self._turn()

@@ -64,6 +64,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """Done when the socket is closed."""
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send a command with this turn of the loop. Raises `StateBusy` when too much waits.
@@ -172,6 +174,8 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.end(f"the connection broke: {error}" if error else "the connection was closed")
+        if not self.gone.done():
+            self.gone.set_result(None)
 
     def pause_writing(self) -> None:
         # The buffer is of the transport: nothing more is taken until half of it is gone.
