@@ -1,7 +1,7 @@
 """Engines that the shared suite of the state runs on.
 
 Each is a `Factory`: an async context manager that gives a fresh engine and says how its time goes
-on. Redis has its own in tests/engines/redis, and runs the same suite, see `conftest`.
+on. The server for Redis is in tests/engines/redis.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from pathlib import Path
 from tercio.engines.embedded.state import EmbeddedState, open_state
 from tercio.engines.local.state import LocalState
 from tercio.state.engine import StateEngine
+from tests.engines.redis.states import fresh_state
 
 SIZE = 8 << 20
 
@@ -86,10 +87,17 @@ async def really(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+@asynccontextmanager
+async def redis(directory: Path) -> AsyncIterator[Subject]:
+    async with fresh_state() as engine:
+        yield Subject(engine, really)
+
+
 FACTORIES: dict[str, Factory] = {
     "local": local,
     "lmdb": embedded("lmdb"),
     "sqlite": embedded("sqlite"),
+    "redis": redis,
 }
 
 __all__ = ["FACTORIES", "Clock", "Factory", "Subject", "open_state", "open_with_clock", "place"]
