@@ -145,6 +145,7 @@ class Primary:
         setup = self._setup
         children = {pid: offloaded(pid) for pid in self._executor.pids()}
         footprints = await self._scales.weigh({*children, *chain(*children.values())})
+        now = time.monotonic()
         return {
             "name": setup.name,
             "pid": os.getpid(),
@@ -162,8 +163,8 @@ class Primary:
                 setup.shared.scoreboard,
                 footprints,
                 children,
-                self._statistics.rate,
-                time.monotonic(),
+                self._statistics.rate(now),
+                now,
             ),
         }
 

@@ -18,7 +18,8 @@ from tercio.metrics.snapshot import Snapshot
 from tercio.primary.journal import Entry, Journal
 
 _LOOKS: Final = 10
-"""Rounds over which the rate of requests is taken."""
+_APART: Final = 0.5  # seconds between two looks
+"""The rate of requests is that since the oldest of these looks."""
 
 
 class Statistics:
@@ -48,15 +49,15 @@ class Statistics:
                 Fact.GENERATION: cluster.generation,
             }
         )
-        self._looks.append((now, scoreboard.total(Field.REQUESTS)))
+        if not self._looks or now - self._looks[-1][0] >= _APART:
+            self._looks.append((now, scoreboard.total(Field.REQUESTS)))
 
-    @property
-    def rate(self) -> float:
+    def rate(self, now: float) -> float:
         """Requests a second, lately."""
-        if len(self._looks) < 2:
+        if not self._looks or now <= self._looks[0][0]:
             return 0.0
-        (since, before), (now, after) = self._looks[0], self._looks[-1]
-        return (after - before) / (now - since) if now > since else 0.0
+        since, before = self._looks[0]
+        return (self._shared.scoreboard.total(Field.REQUESTS) - before) / (now - since)
 
     def to_json(self) -> dict[str, object]:
         """All metrics of all processes. Raises `ControlError`."""
