@@ -61,7 +61,7 @@ class Config:
     server: str = APP.option(
         "tercio",
         kinds.choice("tercio", "uvicorn", "granian"),
-        "What speaks HTTP inside a worker; granian is an extra.",
+        "What speaks HTTP inside a worker; uvicorn and granian are extras.",
     )
     loop: str = APP.option(
         "auto",

@@ -182,3 +182,17 @@ def test_run_imports_neither_a_server_nor_an_event_loop() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "\n", done.stderr
+
+
+def test_a_server_that_is_not_installed_is_answered_with_the_pip_line() -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; from tercio.cli.main import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "run", "app", "--server", "uvicorn"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "pip install 'tercio[uvicorn]'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

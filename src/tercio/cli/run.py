@@ -11,7 +11,7 @@ import click
 from tercio import settings
 from tercio.cli import launch
 from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
-from tercio.servers import granian_options
+from tercio.servers import choice
 
 EXAMPLES = (
     ("tercio run shop.main:app", "one worker a core, on http://127.0.0.1:8000"),
@@ -39,8 +39,7 @@ def serve(**values: Any) -> None:
     cwd = launch.working_directory(os.environ)
     # The primary loads them again; here a mistake still has a plain terminal and no process.
     config = settings.load(options, os.environ, cwd).config
-    if config.server == "granian":
-        granian_options.check(config)
+    choice.check(config)
     python = launch.interpreter(sys.orig_argv)
     given = click.get_current_context().find_object(Launcher)
     launcher = given or Launcher(launch.become_primary)

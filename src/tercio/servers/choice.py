@@ -1,9 +1,25 @@
 """Make the server that ``--server`` names."""
 
+import importlib.util
 from collections.abc import Callable
 
 from tercio.config import Config
+from tercio.errors import ConfigError
+from tercio.servers import granian_options
 from tercio.servers.port import Server
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` if the server that is wanted is not installed, or cannot do as asked."""
+    match config.server:
+        case "uvicorn" if importlib.util.find_spec("uvicorn") is None:
+            raise ConfigError(
+                "--server uvicorn: it is not installed; pip install 'tercio[uvicorn]'"
+            )
+        case "granian":
+            granian_options.check(config)
+        case _:
+            pass
 
 
 def make(config: Config, note: Callable[[str, str], None]) -> Server:

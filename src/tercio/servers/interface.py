@@ -1,12 +1,10 @@
 """Tell what an application speaks, and make it ASGI 3."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from uvicorn.middleware.asgi2 import ASGI2Middleware
-
-from tercio.http.asgi import App
+from tercio.http.asgi import App, Receive, Scope, Send
 from tercio.servers.wsgi import WsgiApp
 
 _Parameter = inspect.Parameter
@@ -40,5 +38,14 @@ def adapt(app: object, interface: str, threads: int) -> App:
     if interface == "wsgi" or (interface == "auto" and found == "wsgi"):
         return WsgiApp(cast("Callable[..., Any]", app), threads)
     if found == "asgi2":
-        return cast("App", ASGI2Middleware(cast("Any", app)))
+        return _asgi3(cast("Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]", app))
     return cast("App", app)
+
+
+def _asgi3(app: "Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]") -> App:
+    """The old ASGI is called twice: with the scope, and what it returns with the rest."""
+
+    async def single(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope)(receive, send)
+
+    return single
