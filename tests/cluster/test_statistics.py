@@ -170,6 +170,32 @@ def test_gauges_of_prometheus_client_go_by_their_mode_and_end_with_their_worker(
     assert after["level"] == 5
 
 
+def test_an_attached_process_counts_with_the_workers_and_what_it_counted_stays(
+    cluster: Cluster,
+) -> None:
+    start(cluster)
+    asked = visit_both(cluster)
+    code = (
+        "from tercio import cluster; metrics = cluster.metrics\n"
+        "metrics.counter('visits', 'Visits', ['path']).inc(100, path='batch')\n"
+        "metrics.gauge('level').set(7)\n"
+        "print(metrics.read()['visits_total'], metrics.read()['level'])"
+    )
+    where = ["--runtime-dir", str(cluster.runtime)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tercio", "exec", *where, "--", sys.executable, "-c", code],
+        env=cluster.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == [str(asked + 100.0), "17.0"], done.stderr
+    cluster.until(lambda status: look(cluster)["level"] == 10)  # its seat is free again
+    assert look(cluster)["visits_total"] == asked + 100
+    assert look(cluster).value("visits_total", path="batch") == 100
+
+
 @contextmanager
 def visitors(cluster: Cluster, number: int) -> Iterator[list[Answer | None]]:
     """Threads that visit, until the end of the block; None for a visit without an answer."""

@@ -149,7 +149,8 @@ def of_scoreboard(scoreboard: Scoreboard) -> list[Family]:
     """The metrics of all processes. Raises `TimeoutError`; see `Scoreboard.totals`."""
     totals = scoreboard.totals()
     rows = [row for row in scoreboard if row[Field.PID]]
-    found = [_requests(totals), _durations(scoreboard, totals), *_workers(rows)]
+    workers = [row for row in rows if row[Field.SLOT]]
+    found = [_requests(totals), _durations(scoreboard, totals), *_workers(workers)]
     for field in Field:
         if field in _HANDLED:
             continue
@@ -190,7 +191,7 @@ def _workers(rows: list[Row]) -> list[Family]:
     pid, generation = PID.family(), GENERATION.family()
     # In the order of age, as the newest of two in one slot is the one to name.
     for row in sorted(rows, key=lambda row: row[Field.INCARNATION]):
-        labels = {"worker": str(row[Field.SLOT] - 1) if row[Field.SLOT] else "attached"}
+        labels = {"worker": str(row[Field.SLOT] - 1)}
         key = tuple(labels.items())
         own_lag = row[Field.LOOP_LAG_US] / 1e6
         lag.series[key] = max(own_lag, _plain(lag.series.get(key)))
