@@ -24,7 +24,11 @@ class Backlog:
     def push(self, topic: bytes, body: bytes) -> int:
         """Append a message; the answer is how many were dropped for it."""
         self._messages.append((topic, body))
-        self._weigh(topic, body, 1)
+        size = len(topic) + len(body) + FRAME_BYTES
+        if size < self._large_from:
+            self._small += size
+        else:
+            self._large += size
         dropped = 0
         while (self._small > self._limit or self._large > LARGE_ROOM) and len(self) > 1:
             self.pop()
@@ -33,15 +37,25 @@ class Backlog:
 
     def pop(self) -> tuple[bytes, bytes]:
         """Take the oldest."""
-        topic, body = self._messages.popleft()
-        self._weigh(topic, body, -1)
-        return topic, body
+        message = self._messages.popleft()
+        size = len(message[0]) + len(message[1]) + FRAME_BYTES
+        if size < self._large_from:
+            self._small -= size
+        else:
+            self._large -= size
+        return message
 
-    @property
-    def next_bytes(self) -> int:
-        """The size of the oldest."""
-        topic, body = self._messages[0]
-        return len(topic) + len(body) + FRAME_BYTES
+    def pop_batch(self, most_bytes: int) -> list[tuple[bytes, bytes]]:
+        """Take the oldest together, up to so many bytes; at least one if there is one."""
+        batch: list[tuple[bytes, bytes]] = []
+        left, messages = most_bytes, self._messages
+        while messages:
+            topic, body = messages[0]
+            left -= len(topic) + len(body) + FRAME_BYTES
+            if left < 0 and batch:
+                break
+            batch.append(self.pop())
+        return batch
 
     def clear(self) -> None:
         """Forget all."""
@@ -50,10 +64,3 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._messages)
-
-    def _weigh(self, topic: bytes, body: bytes, sign: int) -> None:
-        size = len(topic) + len(body) + FRAME_BYTES
-        if size < self._large_from:
-            self._small += sign * size
-        else:
-            self._large += sign * size

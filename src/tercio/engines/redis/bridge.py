@@ -31,7 +31,7 @@ class Bridge:
         channel: bytes,
         host: bytes,
         name: str,
-        deliver: Callable[[bytes, bytes], None],
+        deliver: Callable[[list[tuple[bytes, bytes]]], None],
         lost: Callable[[int, int], None],
     ) -> None:
         self.readiness = Readiness(str(address))
@@ -109,9 +109,7 @@ class Bridge:
             return
         messages = self._numbered(sent)
         self.received += len(messages)
-        deliver = self._deliver
-        for topic, body in messages:
-            deliver(topic, body)
+        self._deliver(messages)
 
     def _numbered(self, sent: envelope.Envelope) -> list[tuple[bytes, bytes]]:
         """What of it is new; tells what is missing before it."""

@@ -181,11 +181,13 @@ class RedisBus:
 
     # What the bridge hands on.
 
-    def _deliver(self, topic: bytes, body: bytes) -> None:
-        # Others of this host get it from us; we ourselves must not take it for our own.
-        self._local.send(topic, body, own=False)
+    def _deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
+        send = self._local.send
+        for topic, body in messages:
+            # Others of this host get it from us; we ourselves must not take it for our own.
+            send(topic, body, own=False)
         for intake in self._intakes():
-            intake.take(topic, body)
+            intake.take(messages)
 
     def _lost(self, count: int, sender: int) -> None:
         self._local.send(LOST_TOPIC, _LOST.pack(count, sender), own=False)

@@ -28,9 +28,13 @@ class Intake:
         self._is_paused = False
         self._is_due = False
 
-    def take(self, topic: bytes, body: bytes) -> None:
-        """A message, in the loop's thread."""
-        self._lost += self._backlog.push(topic, body)
+    def take(self, messages: list[tuple[bytes, bytes]]) -> None:
+        """Messages, in the loop's thread. What does not fit into a stretch waits."""
+        handed = 0
+        if not self._is_paused and not len(self._backlog) and not self._lost:
+            handed = self._hand_over(messages)
+        for topic, body in messages[handed:]:
+            self._lost += self._backlog.push(topic, body)
         self._drain_soon()
 
     def pause(self) -> None:
@@ -58,14 +62,22 @@ class Intake:
             lost, self._lost = self._lost, 0
             self.receiver.lost(lost, 0)
         until = time.monotonic() + _STRETCH
-        while len(self._backlog) and not self._is_paused:
-            topic, body = self._backlog.pop()
+        while len(self._backlog) and not self._is_paused and time.monotonic() < until:
+            self._hand_over([self._backlog.pop()])
+        self._drain_soon()
+
+    def _hand_over(self, messages: list[tuple[bytes, bytes]]) -> int:
+        """Give messages to the receiver for a stretch; the answer is how many."""
+        routes = self.receiver.routes
+        now = time.monotonic
+        until = now() + _STRETCH
+        for number, (topic, body) in enumerate(messages, 1):
             try:
-                take = self.receiver.routes[topic]
+                take = routes[topic]
                 if take is not None:
                     take(body)
             except Exception:
                 _log.exception("a message could not be taken")
-            if time.monotonic() >= until:
-                break
-        self._drain_soon()
+            if self._is_paused or now() >= until:
+                return number
+        return len(messages)

@@ -25,17 +25,8 @@ class Outbox:
 
     def take(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         """The next batch, and the number of its first message; at least one if there is one."""
-        batch: list[tuple[bytes, bytes]] = []
-        size = 0
-        backlog = self._backlog
         with self._lock:
-            first = self._next - len(backlog)
-            while len(backlog):
-                size += backlog.next_bytes
-                if batch and size > BATCH_BYTES:
-                    break
-                batch.append(backlog.pop())
-        return first, batch
+            return self._next - len(self._backlog), self._backlog.pop_batch(BATCH_BYTES)
 
     @property
     def first(self) -> int:
