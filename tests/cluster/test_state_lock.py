@@ -73,7 +73,8 @@ def test_a_writer_that_is_stopped_is_killed_and_the_others_go_on(cluster: Cluste
     assert "while it wrote the shared state" in killed["reason"]
     assert str(killed["worker"]).startswith("0.")
     cluster.wait("WorkerReady", count=4)
-    after = cluster.until(lambda status: status["ready"] == 3) and cluster.pids()
+    cluster.until(lambda status: status["ready"] == 3)
+    after = cluster.pids()
     assert {slot for slot in before if before[slot] != after[slot]} == {0}
     files = [cluster.directory / f"lag-{before[slot]}" for slot in (1, 2)]
     lags = [float(file.read_text()) for file in files]

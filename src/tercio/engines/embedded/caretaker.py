@@ -1,7 +1,8 @@
 """Look after the store, in a thread: one process of all sweeps, syncs, and watches the size.
 
 It is the one that holds a lease in the store itself; when it dies the lease ends and another one
-takes it. Readers that died are looked for by each, seldom, since it costs next to nothing.
+takes it. What dead readers hold back is found within a second by that one; by the others, which
+are there when it is not, each minute and when they are told of a death.
 """
 
 import logging
@@ -95,6 +96,7 @@ class Caretaker:
         if not self._cares:
             self._show(0, 0)
             return
+        self._ward.store.look_for_dead()
         while self._ward.run_now(Sweep(SWEEP)) >= SWEEP and not self._is_stopping:
             time.sleep(_BETWEEN_SWEEPS)
         if self._syncs:
