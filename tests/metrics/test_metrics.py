@@ -153,6 +153,34 @@ def test_threads_lose_no_count(metrics: LocalMetrics) -> None:
     assert len(snapshot.families["seen_total"].series) == 7
 
 
+def test_threads_that_read_see_no_series_twice(metrics: LocalMetrics) -> None:
+    counter = metrics.counter("orders", labels=["number"])
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    highest = [0.0] * 4
+    ends = threading.Event()
+
+    def look(index: int) -> None:
+        while not ends.is_set():
+            families = metrics.read().families
+            if "orders_total" in families:
+                highest[index] = max(highest[index], metrics.read()["orders_total"])
+
+    try:
+        readers = [threading.Thread(target=look, args=(index,)) for index in range(len(highest))]
+        for reader in readers:
+            reader.start()
+        for number in range(500):
+            counter.inc(number=number)
+    finally:
+        ends.set()
+        for reader in readers:
+            reader.join()
+        sys.setswitchinterval(before)
+    assert metrics.read()["orders_total"] == 500
+    assert max(highest) <= 500
+
+
 def test_text_is_what_prometheus_reads_and_json_is_the_same(metrics: LocalMetrics) -> None:
     metrics.counter("orders", 'With "quotes"\nand lines', ["kind"]).inc(kind='a"\\\nb')
     metrics.histogram("latency", buckets=(1, 2)).observe(1.5)

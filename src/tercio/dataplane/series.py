@@ -9,6 +9,7 @@ What it costs is bounded: a series that finds no room is left out and counted.
 """
 
 import mmap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, Self
@@ -53,6 +54,7 @@ class SeriesBoard:
         self._accumulator = Directory(accumulator)
         self._directories = [Directory(region) for region in regions]
         self._accumulate = Writer(accumulator)
+        self._lock = threading.Lock()  # of what was read of the directories
         self._kept: dict[tuple[Declaration, tuple[str, ...]], int] = {}
 
     @classmethod
@@ -123,7 +125,8 @@ class SeriesBoard:
         while True:
             before = self._words[_EPOCH]
             if before % 2 == 0:
-                reading = self._read()
+                with self._lock:
+                    reading = self._read()
                 if self._words[_EPOCH] == before:
                     return reading
             if time.monotonic() > deadline:
@@ -144,6 +147,10 @@ class SeriesBoard:
         """All bytes of a region, for who looks into it."""
         begin = _HEADER_BYTES + ACCUMULATOR_BYTES + seat * REGION_BYTES
         return self._memory[begin : begin + REGION_BYTES]
+
+    def renew_lock(self) -> None:
+        """In a fork: a thread that is not there may hold the old one."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Give up the mapping and the descriptor."""

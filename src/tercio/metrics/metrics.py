@@ -34,9 +34,6 @@ class Metrics:
 
     def __init__(self, shared: Shared, seat: int) -> None:
         self._begin(shared.series, seat, shared.scoreboard)
-        # A fork must not count into the memory of its parent. Weak: the hook can't be taken back.
-        leave = weakref.WeakMethod(self.leave)
-        os.register_at_fork(after_in_child=lambda: (found := leave()) and found())
 
     def _begin(self, series: SeriesBoard, seat: int, scoreboard: Scoreboard | None) -> None:
         self._series = series
@@ -47,6 +44,9 @@ class Metrics:
         self._made: dict[str, Metric] = {}
         self._has_warned = False
         self._movers: list[Callable[[], None]] = []
+        # Weak: the hook cannot be taken back.
+        forked = weakref.WeakMethod(self._forked)
+        os.register_at_fork(after_in_child=lambda: (found := forked()) and found())
 
     # Counting
 
@@ -147,10 +147,18 @@ class Metrics:
         """Have ``move`` called when places are to be asked for anew."""
         self._movers.append(move)
 
-    def leave(self) -> None:
-        """Count for this process alone: it is a fork, and the memory is its parent's."""
+    def _forked(self) -> None:
         # A thread that is not here may hold the old ones.
         self._lock, self._making = threading.Lock(), threading.Lock()
+        self._series.renew_lock()
+        if self._scoreboard is not None:
+            self.leave()
+
+    def leave(self) -> None:
+        """Count for this process alone from now on: the memory is another's.
+
+        A fork does it by itself.
+        """
         self._series, self._scoreboard = SeriesBoard.private(), None
         self._writer = self._series.writer(0, os.getpid())
         for metric in self._made.values():
