@@ -1,15 +1,4 @@
-"""A pytest plugin for applications that use `tercio.cluster`, and a real cluster for their tests.
-
-Each test gets a state, a bus and metrics of its own, in this process: nothing is left for the next
-test, and nothing needs to be started. The fixture ``tercio_clock`` moves the time that locks, rate
-limits and times to live go by. What only several processes can show needs ``workers``::
-
-    def test_all_workers_count_together():
-        with workers("shop:app", n=3) as cluster:
-            for _ in range(100):
-                urllib.request.urlopen(cluster.url + "/hit")
-            assert cluster.get_json("/hits") == 100
-"""
+"""A real cluster for tests and scripts."""
 
 import json
 import os
@@ -25,46 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from tercio import cluster as _cluster
 from tercio.errors import CouldNotStart
 
 _LOOK: Final = 0.1  # seconds between two looks at whether a starting cluster still lives
 _OUTPUT: Final = 4000  # characters of its output in an error
-
-
-class Clock:
-    """The time of the engines in this process, in seconds."""
-
-    def __init__(self) -> None:
-        self._offset = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self._offset
-
-    def advance(self, seconds: float) -> None:
-        """Let so much time pass at once. Who waits for a lock or an item looks again soon."""
-        if seconds < 0:
-            raise ValueError("time goes forward only")
-        self._offset += seconds
-
-
-@pytest.fixture
-def tercio_clock() -> Clock:
-    """The clock of this test's engines; ``tercio_clock.advance(60)``."""
-    return Clock()
-
-
-@pytest.fixture(autouse=True)
-def _tercio_fresh_engine(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A state, a bus and metrics that no other test has seen."""
-    if "tercio_clock" in request.fixturenames:
-        clock: Clock = request.getfixturevalue("tercio_clock")
-    else:
-        clock = Clock()
-    with _cluster.fresh(clock):
-        yield
 
 
 class Running:
