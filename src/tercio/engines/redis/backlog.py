@@ -30,7 +30,7 @@ class Backlog:
         else:
             self._large += size
         dropped = 0
-        while (self._small > self._limit or self._large > LARGE_ROOM) and len(self) > 1:
+        while (self._small > self._limit or self._large > LARGE_ROOM) and len(self._messages) > 1:
             self.pop()
             dropped += 1
         return dropped
@@ -48,13 +48,19 @@ class Backlog:
     def pop_batch(self, most_bytes: int) -> list[tuple[bytes, bytes]]:
         """Take the oldest together, up to so many bytes; at least one if there is one."""
         batch: list[tuple[bytes, bytes]] = []
-        left, messages = most_bytes, self._messages
+        left, messages, large_from = most_bytes, self._messages, self._large_from
         while messages:
-            topic, body = messages[0]
-            left -= len(topic) + len(body) + FRAME_BYTES
+            message = messages[0]
+            size = len(message[0]) + len(message[1]) + FRAME_BYTES
+            left -= size
             if left < 0 and batch:
                 break
-            batch.append(self.pop())
+            batch.append(message)
+            messages.popleft()
+            if size < large_from:
+                self._small -= size
+            else:
+                self._large -= size
         return batch
 
     def clear(self) -> None:
