@@ -72,6 +72,9 @@ def _sweep_garbage(table: Table, most: int) -> int:
         if removed >= most:
             break  # there may be more of it
         table.delete(marker)
+        removed += 1
+        if removed >= most:
+            break
     return removed
 
 

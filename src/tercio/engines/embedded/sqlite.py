@@ -20,6 +20,7 @@ FILE: Final = "data.sqlite"
 _PAGE: Final = 4096
 _WAIT: Final = 0.05  # seconds for SQLite's own locks; the one that is contended is ours
 _MEASURE_EVERY: Final = 16  # writes
+_PUT: Final = "INSERT INTO t VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v"
 _SYNC: Final = {"none": "OFF", "interval": "NORMAL", "always": "FULL"}
 
 
@@ -36,7 +37,7 @@ class SqliteTable:
         return None if row is None else row[0]
 
     def put(self, key: bytes, value: bytes, /) -> object:
-        return self._connection.execute("INSERT OR REPLACE INTO t VALUES (?, ?)", (key, value))
+        return self._connection.execute(_PUT, (key, value))
 
     def delete(self, key: bytes, /) -> object:
         return self._connection.execute("DELETE FROM t WHERE k = ?", (key,))
@@ -63,7 +64,8 @@ class SqliteStore:
             os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._reader, self._writer = self._connect(file, sync), self._connect(file, sync)
             self._writer.execute(
-                "CREATE TABLE IF NOT EXISTS t (k BLOB PRIMARY KEY, v BLOB) WITHOUT ROWID"
+                # With row ids: without, what is longer than a quarter of a page takes one alone.
+                "CREATE TABLE IF NOT EXISTS t (k BLOB PRIMARY KEY NOT NULL, v BLOB NOT NULL)"
             )
         except OSError as error:
             raise StateUnavailable(

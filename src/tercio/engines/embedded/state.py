@@ -131,22 +131,19 @@ class EmbeddedState:
         return counters_of(self.words)
 
     async def close(self) -> None:
-        if self._gone is None:
-            self._gone = StateUnavailable("the state was closed")
-            await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self.close_now)
 
     def close_now(self) -> None:
         """The same, in a thread that may wait."""
+        # First: it gives its lease up, for which it needs the rest.
+        caretaker, self.caretaker = self.caretaker, None
+        if caretaker is not None:
+            caretaker.stop()
         if self._gone is None:
             self._gone = StateUnavailable("the state was closed")
-            self._close()
-
-    def _close(self) -> None:
-        if self.caretaker is not None:
-            self.caretaker.stop()
-        self._waiter.close()
-        self._lock.close()
-        self.store.close()
+            self._waiter.close()
+            self._lock.close()
+            self.store.close()
 
     def _look(self, verb: Verb[R]) -> R:
         self.words[_READ] += 1
