@@ -169,19 +169,16 @@ class Parts:
         if not config.redis:
             return local
         from tercio.engines.redis.bus import RedisBus
-        from tercio.engines.redis.election import Election
         from tercio.engines.redis.url import Address
 
-        bus = RedisBus(
+        return RedisBus(
             Address.parse(config.redis),
             local=local,
-            is_bridge=False,
+            bridge_file=os.path.join(self.membership.directory, "bridge"),
             prefix=config.redis_prefix,
             host=seat.host,
             name=self._client_name(),
         )
-        self._made["election"] = Election(os.path.join(self.membership.directory, "bridge"), bus)
-        return bus
 
     def _state_engine(self) -> StateEngine:
         seat, config = self.membership.seat, self.membership.config

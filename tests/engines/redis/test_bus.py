@@ -297,23 +297,19 @@ async def test_the_next_process_takes_over_when_the_bridge_leaves(
     hub, path = Hub(), str(tmp_path / "bridge")
     async with (
         listening(server.url) as (speaker, _),
-        listening(server.url, hub=hub, host=HOST, is_bridge=False) as (one, _),
-        listening(server.url, hub=hub, host=HOST, is_bridge=False) as (two, ear),
+        listening(server.url, hub=hub, host=HOST, bridge_file=path) as (one, _),
+        listening(server.url, hub=hub, host=HOST, bridge_file=path, is_bridge=False) as (two, ear),
     ):
-        first, second = Election(path, one), Election(path, two)
-        first.start()
         await until(lambda: one.bridge_readiness.is_up)
-        second.start()
         speaker.send(b"t", b"0")
         await until(lambda: ear.heard == [b"0"])
         assert not two.is_bridge
-        first.stop()
+        one.close()
         assert not one.is_bridge
         await until(lambda: two.bridge_readiness.is_up)
         assert (0, 0) in ear.losses
         speaker.send(b"t", b"1")
         await until(lambda: ear.heard == [b"0", b"1"])
-        second.stop()
 
 
 async def test_a_killed_bridge_is_followed_at_once(server: Valkey, tmp_path: Path) -> None:

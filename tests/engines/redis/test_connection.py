@@ -245,3 +245,26 @@ def test_without_hiredis_the_import_says_what_to_install() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert ran.stdout == "--redis: hiredis is not installed; pip install 'tercio[redis]'\n"
+
+
+def test_a_fork_makes_connections_of_its_own(server: Valkey) -> None:
+    code = (
+        "import asyncio, os, sys\n"
+        "from tercio.engines.redis.state import RedisState\n"
+        "from tercio.engines.redis.url import Address\n"
+        "from tercio.state.verbs import Incr\n"
+        "state = RedisState(Address.parse(sys.argv[1]))\n"
+        "assert state.run_now(Incr(b'n')) == 1\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    assert state.run_now(Incr(b'child')) == 1\n"
+        "    assert asyncio.run(state.run(Incr(b'child'))) == 2\n"
+        "    os._exit(0)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0\n"
+        "assert state.run_now(Incr(b'n')) == 2\n"
+        "assert state.counters()['redis_reconnects'] == 0\n"
+        "asyncio.run(state.close())\n"
+    )
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", code, server.url]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")

@@ -14,6 +14,7 @@ from typing import Final
 from tercio.bus.engine import BusEngine, Receiver, Routes, Tap
 from tercio.engines.redis.bridge import Bridge
 from tercio.engines.redis.commands import Names
+from tercio.engines.redis.election import Election
 from tercio.engines.redis.envelope import HOST_BYTES
 from tercio.engines.redis.handshake import tls_context
 from tercio.engines.redis.intake import Intake
@@ -39,6 +40,7 @@ class RedisBus:
         *,
         local: BusEngine,
         is_bridge: bool = True,
+        bridge_file: str = "",
         prefix: str = "tercio:",
         host: bytes = b"",
         name: str = "tercio",
@@ -47,8 +49,9 @@ class RedisBus:
         """``host`` is 8 bytes that all processes of this cluster on this host have, no others.
 
         ``outgoing`` is how many bytes wait while the server is away; the oldest are dropped first.
-        Without ``is_bridge`` another process of this host must be it; see `take_over`. Raises
-        `ConfigError`.
+        With ``bridge_file`` the processes of this host that name the same file have one bridge,
+        always: who leaves or dies is followed by another one. Without it and without
+        ``is_bridge`` some other process must be it; see `take_over`. Raises `ConfigError`.
         """
         tls_context(address)
         if host and len(host) != HOST_BYTES:
@@ -59,10 +62,13 @@ class RedisBus:
         self._host = host or secrets.token_bytes(HOST_BYTES)
         self._name = name
         self._outgoing = outgoing
-        self._is_bridge = is_bridge
+        self._is_bridge = is_bridge and not bridge_file
+        self._bridge_file = bridge_file
+        self._election: Election | None = None
         self._main: Intake | None = None
         self._taps: list[_BridgedTap] = []
         self._is_started = False
+        self._inherited: list[object] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -97,7 +103,12 @@ class RedisBus:
         self._local.start(_Inlet(receiver))
         self._publisher.bind()
         self._is_started = True
-        if self._is_bridge:
+        if self._bridge_file:
+            if self._election is not None:
+                self._election.stop()  # It was for a loop that has ended.
+            self._election = Election(self._bridge_file, self)
+            self._election.start()
+        elif self._is_bridge:
             self._bridge.open(is_successor=False)
 
     def stop_receiving(self) -> None:
@@ -124,6 +135,9 @@ class RedisBus:
                 f"a message of {len(body)} bytes: over Redis the limit is {limit}"
             )
         if self._pid != os.getpid():
+            self._inherited.append(
+                (self._publisher, self._bridge)
+            )  # the parent's; see `RedisState`
             self._begin()
         self._local.send(topic, body, own=own)
         self._publisher.add(topic, body)
@@ -153,6 +167,8 @@ class RedisBus:
     def close(self) -> None:
         """See `BusEngine`. To wait for the server's word, `flush` first."""
         self._is_started = False
+        if self._pid == os.getpid() and self._election is not None:
+            self._election.stop()
         self._bridge.close()
         if self._pid == os.getpid():
             self._publisher.close()

@@ -4,17 +4,26 @@ import asyncio
 import fcntl
 import os
 import threading
+from typing import Protocol
 
-from tercio.engines.redis.bus import RedisBus
+
+class Candidate(Protocol):
+    """Who may be elected."""
+
+    def take_over(self) -> None:
+        """Be the bridge, in the running loop."""
+
+    def step_down(self) -> None:
+        """Be it no more."""
 
 
 class Election:
-    """Waits for the lock in a thread, and then calls `RedisBus.take_over` in the loop."""
+    """Waits for the lock in a thread, and then calls ``take_over`` in the loop."""
 
-    def __init__(self, path: str, bus: RedisBus) -> None:
+    def __init__(self, path: str, candidate: Candidate) -> None:
         """``path`` is one file for all processes of the cluster on this host."""
         self._path = path
-        self._bus = bus
+        self._candidate = candidate
         self._lock = threading.Lock()
         self._is_over = False
         self._held = -1
@@ -33,7 +42,7 @@ class Election:
         with self._lock:
             self._is_over = True
             held, self._held = self._held, -1
-        self._bus.step_down()
+        self._candidate.step_down()
         if held >= 0:
             os.close(held)
 
@@ -52,4 +61,4 @@ class Election:
 
     def _elected(self) -> None:
         if not self._is_over:
-            self._bus.take_over()
+            self._candidate.take_over()

@@ -41,6 +41,7 @@ class RedisState:
         self._names = Names.under(prefix)
         self._name = name
         self._operations = 0
+        self._inherited: list[object] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -109,7 +110,10 @@ class RedisState:
 
     def _check(self) -> None:
         if self._pid != os.getpid():
-            self._begin()  # What was inherited is the parent's; a byte on it would be heard there.
+            # What was inherited is the parent's. It is kept: closing it could say goodbye in the
+            # parent's name.
+            self._inherited.append((self._connections, self._thread))
+            self._begin()
         if self._closed:
             raise StateUnavailable(f"{self._address}: it is closed; nothing was sent")
 
