@@ -37,16 +37,12 @@ class Cursors:
             rings.wakes.wake(writer)
             writer = waiting.find(1, writer + 1)
 
-    def has_room(self, end: int) -> bool:
-        """Whether nobody loses if our ring, now written up to ``end``, gets one more message.
-
-        Half of the ring is what we may be ahead: the rest has room for the largest message that
-        lies in a ring, and for batches that other threads are about to fill.
-        """
+    def slowest(self) -> int | None:
+        """How far the slowest of them is with our ring; None if there is nobody to wait for."""
         first = self._rings.cursor(self._seat, 0)
         said = self._rings.words[first : first + self._rings.seats].tolist()
-        slowest = min((word for word in said if word), default=None)
-        return slowest is None or end - (slowest - 1) <= self._rings.capacity // 2
+        slowest: int = min((word for word in said if word), default=0)
+        return slowest - 1 if slowest else None
 
     def ask(self, *, is_waiting: bool) -> None:
         """Ask to be woken when somebody has taken something; look again after that."""

@@ -21,4 +21,7 @@ TOPIC_LIMIT: Final = 255
 BATCH_BYTES: Final = 32 << 10
 """A batch grows no further; a longer frame has one for itself."""
 
-LEAST_CAPACITY: Final = 4 * BATCH_BYTES
+LARGEST: Final = 60 << 10
+"""Bytes of the largest frame. What is larger goes as a parcel: a burst would lap all readers."""
+
+LEAST_CAPACITY: Final = 128 << 10

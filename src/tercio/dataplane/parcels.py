@@ -16,10 +16,12 @@ import time
 import zlib
 from collections import deque
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Self
 
 from tercio.dataplane.segment import sealed_file
 from tercio.errors import MessageTooLarge
+from tercio.system import libc
 
 LIMIT: Final = 64 << 20
 """Bytes of the largest message."""
@@ -53,6 +55,7 @@ class Parcels:
         self.states = [self._words[at : at + _WORDS] for at in range(0, seats * _WORDS, _WORDS)]
         """The words of each seat."""
         self.hold = HOLD
+        self._is_tuned = False
         self._left: dict[int, float] = {}  # by the dead: until when it is kept
 
     @classmethod
@@ -66,6 +69,7 @@ class Parcels:
 
     def write(self, seat: int, position: int, body: bytes) -> None:
         """Store a body. Raises `MessageTooLarge` where it cannot be stored."""
+        self._tune()
         view, at = memoryview(body), self._place(seat, position)
         try:
             while view:
@@ -81,6 +85,7 @@ class Parcels:
         state = self.states[seat]
         if not (state[_FLOOR] <= position and position + size <= state[_END] and 0 < size <= LIMIT):
             return None
+        self._tune()
         try:
             body = os.pread(self.descriptor, size, self._place(seat, position))
         except OSError:
@@ -91,23 +96,22 @@ class Parcels:
             return None
         return body
 
-    def give_back(self, seat: int, start: int, end: int) -> None:
-        """Free the memory of what lies there. Readers were told by ``floor`` before."""
-        if start >= end:
-            return
-        first, last = self._place(seat, start), self._place(seat, end - 1) + 1
-        if last <= first:  # it goes round the end of the span
-            border = start - start % SPAN + SPAN
-            self.give_back(seat, start, border)
-            self.give_back(seat, border, end)
-            return
+    def _tune(self) -> None:
+        """Before the first large message: have their memory kept for the next."""
+        if not self._is_tuned:
+            self._is_tuned = True
+            libc.keep_large_blocks()
+
+    def give_back(self, seat: int, start: int = 0, end: int = SPAN) -> None:
+        """Free what lies there, or all of a seat. Readers were told by ``floor`` before."""
         if not hasattr(mmap, "MADV_REMOVE"):
-            return  # macOS: the place is written again, which bounds it as well
-        with (
-            suppress(OSError),
-            mmap.mmap(self.descriptor, _round(last - first), offset=first) as piece,
-        ):
-            piece.madvise(mmap.MADV_REMOVE)
+            return  # macOS: the span is written again, which bounds it as well
+        while start < end:
+            border = min(end, start - start % SPAN + SPAN)
+            offset = self._place(seat, start)
+            with suppress(OSError), mmap.mmap(self.descriptor, border - start, offset=offset) as it:
+                it.madvise(mmap.MADV_REMOVE)
+            start = border
 
     def release(self, seat: int) -> None:
         """Note that the seat's holder is dead. The primary calls it."""
@@ -131,8 +135,8 @@ class Parcels:
                 del self._left[seat]
             elif now >= when:
                 del self._left[seat]
-                floor, state[_FLOOR] = state[_FLOOR], state[_END]
-                self.give_back(seat, floor, state[_END])
+                state[_FLOOR] = state[_END]
+                self.give_back(seat)
 
     def close(self) -> None:
         """Give up the descriptor."""
@@ -146,6 +150,15 @@ class Parcels:
         return self._control + seat * SPAN + position % SPAN
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    start: int
+    end: int
+    until: float
+    named_at: int
+    """Where in the ring the batch begins that names it."""
+
+
 class ParcelWriter:
     """The holder of a seat. Not thread-safe by itself."""
 
@@ -154,16 +167,21 @@ class ParcelWriter:
         self._seat = seat
         self._state = parcels.states[seat]
         self._state[_IS_HELD] = 1
-        self._held: deque[tuple[int, float]] = deque()  # where it ends, until when it is kept
-        if self._state[_FLOOR] != self._state[_END]:  # of a holder that died
-            self._held.append((self._state[_END], time.monotonic() + parcels.hold))
+        self._held: deque[_Held] = deque()
+        floor, end = self._state[_FLOOR], self._state[_END]
+        if floor != end:  # of a holder that died
+            self._held.append(_Held(floor, end, time.monotonic() + parcels.hold, -1))
 
     @property
     def next_expiry(self) -> float | None:
         """When `expire` has something to do, in monotonic seconds."""
-        return self._held[0][1] if self._held else None
+        return self._held[0].until if self._held else None
 
-    def put(self, body: bytes) -> int:
+    def wanted(self, slowest: int) -> int:
+        """Bytes that a reader may want which has read our ring up to ``slowest``."""
+        return sum(held.end - held.start for held in self._held if held.named_at >= slowest)
+
+    def put(self, body: bytes, named_at: int) -> int:
         """Store a body and return its position. Raises `MessageTooLarge`."""
         position: int = self._state[_END]
         size = _round(len(body))
@@ -171,25 +189,28 @@ class ParcelWriter:
             position += SPAN - position % SPAN  # in one piece: it is read and freed by one call
         end = position + size
         while self._held and end - self._state[_FLOOR] > SPAN:
-            self._drop()
+            # Its memory stays for what comes: it would be had again page by page.
+            self._state[_FLOOR] = self._held.popleft().end
         if not self._held:
             self._state[_FLOOR] = position
         self._state[_END] = end
-        self._held.append((end, time.monotonic() + self._parcels.hold))
+        until = time.monotonic() + self._parcels.hold
+        self._held.append(_Held(position, end, until, named_at))
         self._parcels.write(self._seat, position, body)
         return position
 
-    def expire(self) -> None:
-        """Free what was kept long enough."""
+    def expire(self, slowest: int | None = None) -> None:
+        """Free what was kept long enough, and is not wanted by a reader at ``slowest``."""
         now = time.monotonic()
-        while self._held and self._held[0][1] <= now:
-            self._drop()
-
-    def _drop(self) -> None:
-        end, _ = self._held.popleft()
-        start = self._state[_FLOOR]
-        self._state[_FLOOR] = end
-        self._parcels.give_back(self._seat, start, end)
+        floor: int = self._state[_FLOOR]
+        while self._held and self._held[0].until <= now:
+            if slowest is not None and self._held[0].named_at >= slowest:
+                return
+            self._state[_FLOOR] = self._held.popleft().end
+        if self._held:
+            self._parcels.give_back(self._seat, floor, self._state[_FLOOR])
+        elif floor != self._state[_FLOOR]:
+            self._parcels.give_back(self._seat)  # with what `put` has left
 
 
 def _round(size: int) -> int:

@@ -15,9 +15,9 @@ from tercio.dataplane.frames import FRAME, HEADER, IS_PARCEL, NOT_OWN, PARCEL
 from tercio.dataplane.rings import MARKS, POSITION_LIMIT, Rings
 
 CHUNK: Final = 64 << 10
-"""Bytes that are copied out of a ring at once."""
+"""Bytes that are copied out of a ring at once, more than the largest batch."""
 
-_LOOK: Final = 16  # messages between two looks at the clock
+_STRIDE: Final = range(16)  # messages between two looks at the clock
 _TRIES: Final = 50  # looks at a batch whose sum is wrong, until it is given up
 _HEADER_SIZE: Final = HEADER.size
 _FRAME_SIZE: Final = FRAME.size
@@ -60,12 +60,13 @@ class RingReader:
         # Before the heads: what is published meanwhile is then not taken for lost.
         self._expected = rings.words[rings.sequences : rings.sequences + rings.seats].tolist()
         self.cursors: list[int] = rings.head_words.tolist()
-        """How far each ring was taken: what is before that was given to the sink, or copied."""
+        """How far each ring was copied."""
         self._behind: list[int] = []
         self._seat = 0
         self._chunk = b""
+        self._chunk_start = 0  # its position in the ring
         self._at = self._chunk_end = 0  # the next frame, and where the chunk ends
-        self._batch_end = self._left = 0  # of the batch that is being read
+        self._batch_end = 0  # of the batch that is being read
         self._tries = 0
         self.is_paused = False
         self.received = 0
@@ -87,6 +88,13 @@ class RingReader:
         seat = self._own_seat
         self.cursors[seat] = heads[seat]
         self._expected[seat] = self._words[self._rings.sequences + seat]
+
+    def done(self) -> list[int]:
+        """How far each ring was given to the sink; parcels are wanted until then."""
+        done = self.cursors.copy()
+        if self._at < self._chunk_end:
+            done[self._seat] = self._chunk_start
+        return done
 
     def drain(self, sink: Sink, until: float) -> bool:
         """Give messages to ``sink`` until ``until`` (monotonic seconds).
@@ -135,26 +143,18 @@ class RingReader:
                 self._expected[seat] = words[rings.sequences + seat]
                 sink.lost(0, seat)
             return False
-        chunk = b""
-        wanted = min(size, CHUNK)
-        while len(chunk) < wanted:
-            if size <= capacity:
-                chunk = self._copy(seat, cursor, wanted)
-            # After the copy: what was overwritten during it shows here.
-            if size > capacity or words[rings.reserves + seat] - cursor > capacity:
-                self._jump(seat, words[rings.heads + seat])
-                return False
-            if len(chunk) >= _HEADER_SIZE:
-                length = _UNPACK_HEADER(chunk)[2] + _HEADER_SIZE
-                if CHUNK < length <= size:  # a long frame
-                    wanted = length
+        chunk = self._copy(seat, cursor, min(size, CHUNK)) if size <= capacity else b""
+        # After the copy: what was overwritten during it shows here.
+        if not chunk or words[rings.reserves + seat] - cursor > capacity:
+            self._jump(seat, words[rings.heads + seat])
+            return False
         end = self._check(chunk, cursor)
         if not end:
             self._refuse(seat, head)
             return False
         self._tries = 0
-        self._seat, self._chunk = seat, chunk
-        self._at = self._batch_end = self._left = 0
+        self._seat, self._chunk, self._chunk_start = seat, chunk, cursor
+        self._at = self._batch_end = 0
         self._chunk_end = end
         self.cursors[seat] = cursor + end
         return True
@@ -207,58 +207,55 @@ class RingReader:
     def _parse(self, sink: Sink, until: float) -> bool:
         """Give the frames of the chunk to the sink; False if time was up first."""
         chunk, at, end = self._chunk, self._at, self._chunk_end
-        batch_end, left, seat = self._batch_end, self._left, self._seat
+        batch_end, seat = self._batch_end, self._seat
         is_own = seat == self._own_seat
         routes = sink.own_routes if is_own else sink.routes
-        look = _LOOK
-        received = 0
         try:
             while at < end:
-                if at == batch_end:
-                    left, at, batch_end = self._open(sink, chunk, at)
-                size, words, flags = _UNPACK_FRAME(chunk, at)
-                start = at + _FRAME_SIZE + words
-                at = start + size
-                left -= 1
-                if at > batch_end or (at == batch_end) != (left == 0):
-                    raise _Spoilt
-                received += 1
-                deliver = routes[chunk[start - words : start]]
-                if deliver is None:
-                    continue
-                if not flags:
-                    deliver(chunk[start:at])
-                elif not (flags & NOT_OWN and is_own):
-                    self._deliver(sink, deliver, chunk[start:at], flags)
-                    look = 1 if flags & IS_PARCEL else look
-                look -= 1
-                if look <= 0 or self.is_paused:
-                    look = _LOOK
-                    if self.is_paused or time.monotonic() >= until:
+                for _ in _STRIDE:
+                    if at == batch_end:
+                        if at >= end:
+                            break
+                        at, batch_end = self._open(sink, chunk, at)
+                    size, words, flags = _UNPACK_FRAME(chunk, at)
+                    start = at + _FRAME_SIZE + words
+                    at = start + size
+                    if at > batch_end:
+                        raise _Spoilt
+                    deliver = routes[chunk[start - words : start]]
+                    if deliver is None:
+                        continue
+                    if not flags:
+                        deliver(chunk[start:at])
+                    elif not (flags & NOT_OWN and is_own):
+                        self._deliver(sink, deliver, chunk[start:at], flags)
+                        if flags & IS_PARCEL:
+                            break
+                    if self.is_paused:
                         return False
-        except (_Spoilt, struct.error) as error:
+                if time.monotonic() >= until:
+                    return False
+        except (_Spoilt, struct.error):
             self.bad += 1
-            left += isinstance(error, _Spoilt)  # the one that it was found at
-            self.lost += left
-            at = end  # the rest of the chunk is left out
-            sink.lost(left, seat)
+            at = end  # the frames do not add up: the rest of the chunk is left out
+            sink.lost(0, seat)
         finally:
             # Also when a receiver raised: what it was given does not come again.
-            self._at, self._batch_end, self._left = at, batch_end, left
-            self.received += received
+            self._at, self._batch_end = at, batch_end
         return True
 
-    def _open(self, sink: Sink, chunk: bytes, at: int) -> tuple[int, int, int]:
-        """Begin a batch: how many frames, where the first is and where the last ends."""
+    def _open(self, sink: Sink, chunk: bytes, at: int) -> tuple[int, int]:
+        """Begin a batch: where its first frame is, and where the last one ends."""
         _, first, length, count, _ = _UNPACK_HEADER(chunk, at)
         seat = self._seat
         gap = first - self._expected[seat]
         self._expected[seat] = first + count
+        self.received += count
         if gap > 0:
             self.lost += gap
             sink.lost(gap, seat)
         at += _HEADER_SIZE
-        return count, at, at + length
+        return at, at + length
 
     def _deliver(
         self, sink: Sink, deliver: Callable[[bytes], None], body: bytes, flags: int

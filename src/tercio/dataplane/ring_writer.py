@@ -13,6 +13,7 @@ from tercio.dataplane.frames import (
     FRAME,
     HEADER,
     IS_PARCEL,
+    LARGEST,
     NOT_OWN,
     PARCEL,
     TOPIC_LIMIT,
@@ -54,22 +55,31 @@ class RingWriter:
         """Bytes that wait for `flush`."""
         return self._length
 
+    def has_room(self, slowest: int) -> bool:
+        """Whether a reader that is at ``slowest`` loses nothing by one more message.
+
+        Half of the ring, and of the parcels, is what we may be ahead: the rest has room for the
+        largest message, and for batches that other threads are about to fill.
+        """
+        if self.head + self._length - slowest > self._capacity // 2:
+            return False
+        return self.parcels is None or self.parcels.wanted(slowest) <= LIMIT
+
     def add(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
         """Put a message in the batch. Raises `MessageTooLarge`, and nothing was sent then."""
         size = len(body)
         length = _FRAME_SIZE + len(topic) + size
         flags = 0 if own else NOT_OWN
-        if length > BATCH_BYTES:
-            if length > self._capacity // 4:
-                body = self._as_parcel(body)
-                flags |= IS_PARCEL
-                size = len(body)
-                length = _FRAME_SIZE + len(topic) + size
-            self.flush()
-        elif self._length + length > BATCH_BYTES:
-            self.flush()
         if len(topic) > TOPIC_LIMIT:
             raise MessageTooLarge(f"a topic of {len(topic)} bytes: the limit is {TOPIC_LIMIT}")
+        if length > LARGEST:
+            length = _FRAME_SIZE + len(topic) + PARCEL.size
+            flags |= IS_PARCEL
+        if self._length + length > BATCH_BYTES:
+            self.flush()
+        if flags & IS_PARCEL:
+            body = self._as_parcel(body)
+            size = PARCEL.size
         self._parts += (_PACK_FRAME(size, len(topic), flags), topic, body)
         self._length += length
         self._count += 1
@@ -80,10 +90,10 @@ class RingWriter:
         if self.parcels is None:
             raise MessageTooLarge(
                 f"a message of {len(body)} bytes: files may not be as large as it takes to keep "
-                f"more than {self._capacity // 4} bytes (see ulimit -f and --ring-size)"
+                f"more than {LARGEST} bytes (see ulimit -f)"
             )
         total = zlib.crc32(body) if self._rings.is_careful else 0
-        return PARCEL.pack(self.parcels.put(body), len(body), total)
+        return PARCEL.pack(self.parcels.put(body, self.head), len(body), total)
 
     def flush(self) -> bool:
         """Write the batch and wake who sleeps; False if there was nothing."""

@@ -1,5 +1,6 @@
 """The few calls of the C library that Python does not wrap."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -8,6 +9,9 @@ import sys
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -19,6 +23,17 @@ def prctl(option: int, argument: int) -> bool:
     # Longs, named as such: prctl is variadic and reads five whole words on every architecture.
     words = [ctypes.c_ulong(argument), *(ctypes.c_ulong(0) for _ in range(3))]
     return bool(_libc.prctl(option, *words) == 0)
+
+
+def keep_large_blocks() -> None:
+    """Have the C library keep the memory of blocks of some megabytes for the next of them.
+
+    glibc gives them back at once, and the kernel makes each page anew: for messages of 1 MB that is
+    three quarters of all that they cost. At most 32 MiB stay. Does nothing with another library.
+    """
+    with contextlib.suppress(AttributeError):
+        _libc.mallopt(_M_MMAP_THRESHOLD, 16 << 20)
+        _libc.mallopt(_M_TRIM_THRESHOLD, 32 << 20)
 
 
 def handle_with_alarm(number: signal.Signals) -> None:

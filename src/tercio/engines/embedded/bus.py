@@ -116,7 +116,7 @@ class EmbeddedBus:
     def _expire(self) -> None:
         """Give back what large messages took, in time."""
         self._expiry = None
-        when = self._outlet.expire()
+        when = self._outlet.expire(self._cursors.slowest())
         if when is not None and self._loop is not None:
             delay = max(_IDLE_CAREFUL, when - time.monotonic())
             self._expiry = self._loop.call_later(delay, self._expire)
@@ -133,7 +133,7 @@ class EmbeddedBus:
         self._bind(loop)
         deadline = loop.time() + limit
         try:
-            while not self._cursors.has_room(self._outlet.end):
+            while not self._has_room():
                 left = deadline - loop.time()
                 if left <= 0:
                     raise TimeoutError(f"no room in the ring for {limit:g} s: a reader is slow")
@@ -141,13 +141,17 @@ class EmbeddedBus:
                 room = loop.create_future()
                 self._rooms.append(room)
                 self._cursors.ask(is_waiting=True)
-                if not self._cursors.has_room(self._outlet.end):
+                if not self._has_room():
                     # Not longer: the reader may die in the moment in which it should wake us.
                     await asyncio.wait({room}, timeout=min(left, _IDLE_CAREFUL))
                 if room in self._rooms:
                     self._rooms.remove(room)
         finally:
             self._unlisten()
+
+    def _has_room(self) -> bool:
+        slowest = self._cursors.slowest()
+        return slowest is None or self._outlet.has_room(slowest)
 
     # Receiving
 
@@ -280,8 +284,8 @@ class EmbeddedBus:
         if not self._taps:
             self._cursors.say(None)
             return
-        cursors = (tap.reader.cursors for tap in self._taps)
-        self._cursors.say([min(each) for each in zip(*cursors, strict=True)])
+        done = (tap.reader.done() for tap in self._taps)
+        self._cursors.say([min(each) for each in zip(*done, strict=True)])
 
     # Counting and ending
 

@@ -20,10 +20,10 @@ class Outlet:
         self._is_forked = False
         self.sent = 0
 
-    @property
-    def end(self) -> int:
-        """The position that the ring will have reached with what waits."""
-        return self._writer.head + self._writer.pending
+    def has_room(self, slowest: int) -> bool:
+        """Whether a reader that is at ``slowest`` loses nothing by one more message."""
+        with self._lock:
+            return self._writer.has_room(slowest)
 
     def put(self, topic: bytes, body: bytes, *, own: bool) -> None:
         """Add a message. Raises `MessageTooLarge`, or `ForkedFromWorker` in a forked child."""
@@ -60,13 +60,16 @@ class Outlet:
             finally:
                 self._is_busy = False
 
-    def expire(self) -> float | None:
-        """Give back what large messages took, in time; when there is more to give back."""
+    def expire(self, slowest: int | None) -> float | None:
+        """Give back what large messages took, in time; when there is more to give back.
+
+        Nothing that a reader at ``slowest`` wants, if one is waited for.
+        """
         parcels = self._writer.parcels
         if parcels is None or self._is_forked:
             return None
         with self._lock:
-            parcels.expire()
+            parcels.expire(slowest)
             return parcels.next_expiry
 
     @property
