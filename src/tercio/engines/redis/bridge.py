@@ -34,7 +34,7 @@ class Bridge:
         deliver: Callable[[list[tuple[bytes, bytes]]], None],
         lost: Callable[[int, int], None],
     ) -> None:
-        self.readiness = Readiness(str(address))
+        self.readiness = Readiness(f"{address} (messages from others)")
         self.received = 0
         self.lost = 0
         self.malformed = 0

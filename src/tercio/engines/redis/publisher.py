@@ -35,7 +35,7 @@ class Publisher:
         self, address: Address, channel: bytes, host: bytes, limit: int, name: str
     ) -> None:
         self.id = secrets.randbits(63)
-        self.readiness = Readiness(str(address))
+        self.readiness = Readiness(f"{address} (messages to others)")
         self.failed = 0
         """Batches that may not have arrived."""
         self._address = address

@@ -46,7 +46,7 @@ class RedisState:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self.readiness = Readiness(str(self._address))
+        self.readiness = Readiness(f"{self._address} (state)")
         """Of the loop that used it first."""
         self._connections: dict[asyncio.AbstractEventLoop, Connection] = {}
         self._last: Connection | None = None
@@ -129,7 +129,7 @@ class RedisState:
             for gone in [known for known in self._connections if known.is_closed()]:
                 del self._connections[gone]
             first = not self._connections
-            readiness = self.readiness if first else Readiness(str(self._address))
+            readiness = self.readiness if first else Readiness(f"{self._address} (state)")
             connection = Connection(self._address, readiness, name=self._name)
             self._connections[loop] = connection
         self._last = connection
