@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -74,15 +74,30 @@ class StateDir:
         os.close(self.lock)
 
 
-def open_statedir(config: Config, runtime: str, identity: Identity | None) -> StateDir:
+def customary_bases() -> tuple[str, ...]:
+    """Where directories for a cluster's life are made, if not beside its control socket."""
+    return ("/dev/shm", os.environ.get("TMPDIR", ""), "/tmp")
+
+
+def open_statedir(
+    config: Config,
+    runtime: str,
+    identity: Identity | None,
+    *,
+    bases: Sequence[str] | None = None,
+    kind_of: Callable[[str], str | None] = mounts.kind_of,
+) -> StateDir:
     """Make or open the directory; ``runtime`` is where clusters of this user are.
 
     Raises `CouldNotStart`.
     """
     if config.state_dir:
-        return _open_kept(os.path.abspath(config.state_dir), config, identity)
+        path = os.path.abspath(config.state_dir)
+        return _open_kept(path, config, identity, kind_of)
+    if bases is None:
+        bases = customary_bases()
     refusals = []
-    for parent, base in _places(runtime, identity):
+    for parent, base in _places(runtime, identity, bases):
         try:
             try:
                 return _make(parent, base, config, identity)
@@ -96,7 +111,12 @@ def open_statedir(config: Config, runtime: str, identity: Identity | None) -> St
     )
 
 
-def _open_kept(path: str, config: Config, identity: Identity | None) -> StateDir:
+def _open_kept(
+    path: str,
+    config: Config,
+    identity: Identity | None,
+    kind_of: Callable[[str], str | None],
+) -> StateDir:
     owner = os.geteuid() if identity is None else identity.uid
     try:
         with suppress(FileExistsError):
@@ -113,7 +133,7 @@ def _open_kept(path: str, config: Config, identity: Identity | None) -> StateDir
         raise _refused(
             path, f"other users can write to it (mode {stat.S_IMODE(found.st_mode):04o})"
         )
-    if (kind := mounts.kind_of(path)) in mounts.NETWORK:
+    if (kind := kind_of(path)) in mounts.NETWORK:
         raise _refused(
             path, f"it is on a network file system ({kind}), whose locks cannot be relied on"
         )
@@ -173,12 +193,14 @@ def _make(parent: str, base: str, config: Config, identity: Identity | None) -> 
     return StateDir(path, engine, size, "none", _epoch(), False, lock)
 
 
-def _places(runtime: str, identity: Identity | None) -> Iterator[tuple[str, str]]:
+def _places(
+    runtime: str, identity: Identity | None, bases: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Directories to make ours in, and what they are made in."""
     if identity is None and mounts.kind_of(runtime) in mounts.MEMORY:
         yield os.path.join(runtime, ".state"), runtime
     name = f"tercio-{os.geteuid()}-state"
-    for base in ("/dev/shm", os.environ.get("TMPDIR", ""), "/tmp"):
+    for base in bases:
         if os.path.isabs(base) and os.path.isdir(base):
             yield os.path.join(base, name), base
 
