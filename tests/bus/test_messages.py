@@ -131,6 +131,23 @@ async def test_any_thread_may_publish(make_bus: MakeBus) -> None:
         thread.join()
 
 
+async def test_one_loop_receives_and_others_are_told(make_bus: MakeBus) -> None:
+    bus = await make_bus()
+    messages = bus.subscribe("a")
+
+    async def elsewhere() -> str:
+        bus.publish("a", "from another loop")
+        try:
+            bus.subscribe("a")
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    refusal = await asyncio.to_thread(asyncio.run, elsewhere())
+    assert "another event loop" in refusal
+    assert await take(messages, 1) == ["from another loop"]
+
+
 @dataclass
 class Order:
     id: int

@@ -239,9 +239,18 @@ class Bus:
         return Handle(lambda: self._remove(entry))
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to the running loop, which may be another one than before."""
+        """Belong to the running loop, which may be another one than before.
+
+        Raises `RuntimeError` while the one before runs: messages would come in its thread.
+        """
         with self._lock:
             if loop is not self._loop:
+                if self._loop is not None and self._loop.is_running():
+                    raise RuntimeError(
+                        "this bus receives in another event loop, which runs in another thread: "
+                        "use asyncio.run_coroutine_threadsafe with that loop (publish works in "
+                        "any thread)"
+                    )
                 self._loop = loop
                 self._is_receiving = False
         self._receive()

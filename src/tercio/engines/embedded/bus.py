@@ -91,6 +91,8 @@ class EmbeddedBus:
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if loop is not self._loop:
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError("this process receives in another event loop, which runs")
             # Of a loop that has ended nothing is left: its timers and readers went with it.
             self._timer = self._expiry = None
             self._is_listening = self._is_draining = False
