@@ -341,7 +341,7 @@ def test_every_command_works_against_a_live_cluster(cluster: Cluster) -> None:
     status = _good(cluster, "status").splitlines()
     assert "2 of 2 workers ready · generation 1 · up " in status[0]
     assert status[0].endswith(f"pid {cluster.pid}")
-    assert f"http://127.0.0.1:{cluster.port} · tercio · tercio " in status[1]
+    assert f"http://127.0.0.1:{cluster.port} · tercio · embedded · tercio " in status[1]
     assert status[1].endswith(str(cluster.control.parent))
     assert status[3].split("  ")[0].strip() == "SLOT"
     for column in (

@@ -26,6 +26,7 @@ from tercio.offload.places import Places
 from tercio.offload.pool import Pool
 from tercio.state.engine import StateEngine
 from tercio.state.state import State
+from tercio.system import cgroup
 
 OWN_NAMESPACE: Final = ".tercio"
 """Of the state, for what is not the application's."""
@@ -174,7 +175,7 @@ class Parts:
         return RedisBus(
             Address.parse(config.redis),
             local=local,
-            bridge_file=os.path.join(self.membership.directory, "bridge"),
+            bridge_file=os.path.join(self._locks(), "bridge"),
             prefix=config.redis_prefix,
             host=seat.host,
             name=self._client_name(),
@@ -207,11 +208,18 @@ class Parts:
             raise OffloadError(
                 "an offloaded call cannot offload: it would wait for a place while it has one"
             )
-        config, directory = self.membership.config, self.membership.directory
-        size = config.offload_workers or os.cpu_count() or 1
+        size = self.membership.config.offload_workers or cgroup.cpu_count().count
         if self.membership.seat is None:
             return Pool(size, environ={OFFLOADED: "1"})
-        return Pool(size, Places(directory, size), {OFFLOADED: "1", VARIABLE: directory})
+        environ = {OFFLOADED: "1", VARIABLE: self.membership.directory}
+        return Pool(size, Places(self._locks(), size), environ)
+
+    def _locks(self) -> str:
+        """A directory that all processes of the cluster can write to, and nobody else."""
+        seat = self.membership.seat
+        place = None if seat is None else seat.state.get("path")
+        # The runtime directory is the primary's, which may be of another user than its workers.
+        return str(place or self.membership.directory)
 
     def _secrets(self) -> Secrets:
         config = self.membership.config

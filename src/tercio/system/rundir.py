@@ -25,6 +25,8 @@ CONTROL, LOCK, INFO = "control.sock", "lock", "info.json"
 
 _NEW_INFO = "info.json.new"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOCKS_OF_WORKERS = re.compile(r"bridge|offload-[0-9]+\.lock")
+"""Files that mean something only while somebody holds them."""
 _INFO_BYTES = 65536
 _CLAIM_TRIES = 1000  # each lost to somebody who has the lock for an instant, to look at it
 _CLAIM_PAUSE = 0.002  # seconds
@@ -277,7 +279,8 @@ def _pid_in(lock: int) -> int | None:
 
 
 def _remove_leftovers(directory: int) -> None:
-    for name in (CONTROL, INFO, _NEW_INFO):
+    names = [name for name in os.listdir(directory) if _LOCKS_OF_WORKERS.fullmatch(name)]
+    for name in (CONTROL, INFO, _NEW_INFO, *names):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
 
