@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tercio.errors import NoSuchKey, Unencodable, ValueTooLarge, WrongType
+from tercio.engines.local.state import LocalState
+from tercio.errors import LockTaken, NoSuchKey, Unencodable, ValueTooLarge, WrongType
 from tercio.state.keys import LIMIT
 from tercio.state.state import State
 from tests.state.engines import Subject
@@ -227,3 +228,17 @@ async def test_the_twin_for_threads_has_the_same_values(state: State) -> None:
 async def test_the_twin_refuses_to_hold_up_an_event_loop(state: State) -> None:
     with pytest.raises(RuntimeError, match="await"):
         state.sync.get("a")
+
+
+async def test_errors_name_things_as_the_caller_did() -> None:
+    state = State(LocalState())
+    await state.namespace("shop").set("text", "x")
+    with pytest.raises(WrongType, match=r"'text' of 'shop'"):
+        await state.namespace("shop").incr("text")
+    with pytest.raises(NoSuchKey, match="no 'nope'"):
+        await state.ttl("nope")
+    with pytest.raises(TypeError, match="str, not 1"):
+        await state.get(1)  # type: ignore[call-overload]
+    async with state.lock("door"):
+        with pytest.raises(LockTaken, match="lock 'door' was not free"):
+            await state.lock("door", timeout=0.0).__aenter__()

@@ -20,6 +20,14 @@ FIXED: Final = b"wf"
 MOVING: Final = b"wm"
 SLIDING: Final = b"ws"
 
+_SHOWN: Final = {
+    LOCK: "lock ",
+    QUEUE: "queue ",
+    GROUP: "group ",
+    FIXED: "limit ",
+    MOVING: "limit ",
+    SLIDING: "limit ",
+}
 _NAMESPACE: Final = re.compile(r"[^:\x00-\x1f]{1,100}")
 
 
@@ -39,12 +47,18 @@ class Keys:
 
     def value(self, name: str) -> bytes:
         """The key of a value. Raises `ValueTooLarge`."""
-        key = self._values + name.encode()
+        try:
+            key = self._values + name.encode()
+        except AttributeError:
+            raise _no_name(name) from None
         return key if len(key) <= LIMIT else _refuse(name)
 
     def of(self, kind: bytes, name: str) -> bytes:
         """The key of something of another kind. Raises `ValueTooLarge`."""
-        key = b"%b:%b:%b" % (kind, self.namespace.encode(), name.encode())
+        try:
+            key = b"%b:%b:%b" % (kind, self.namespace.encode(), name.encode())
+        except AttributeError:
+            raise _no_name(name) from None
         return key if len(key) <= LIMIT else _refuse(name)
 
     def name(self, key: bytes) -> str:
@@ -56,6 +70,14 @@ class Keys:
         return f"{self.namespace}.{namespace}" if self.namespace else namespace
 
 
+def shown(key: bytes) -> str:
+    """A whole key, for people: ``lock 'door' of 'billing'``."""
+    kind, _, rest = key.decode(errors="replace").partition(":")
+    namespace, _, name = rest.partition(":")
+    what = _SHOWN.get(kind.encode(), "")
+    return f"{what}{name!r}" + (f" of {namespace!r}" if namespace else "")
+
+
 def checked_ttl(ttl: float | None) -> float | None:
     """Raises `ValueError` for a time to live that is none."""
     if ttl is not None and not 0.0 < ttl < math.inf:
@@ -65,3 +87,7 @@ def checked_ttl(ttl: float | None) -> float | None:
 
 def _refuse(name: str) -> bytes:
     raise ValueTooLarge(f"key {name[:40]!r}…: with its namespace it is longer than {LIMIT} bytes")
+
+
+def _no_name(name: object) -> TypeError:
+    return TypeError(f"a key or a name is a str, not {name!r}")

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from tercio.errors import LockLost, LockTaken, StateError
 from tercio.state.engine import StateEngine
+from tercio.state.keys import shown
 from tercio.state.notifier import POLL, Notifier
 from tercio.state.taking import take
 from tercio.state.verbs import Acquire, Release, Renew
@@ -116,10 +117,7 @@ class Lease:
             while (token := await self._take(verb)) is None:
                 left = self._poll if deadline is None else deadline - loop.time()
                 if left <= 0.0:
-                    raise LockTaken(
-                        f"{self._key.decode(errors='replace')} was not free within "
-                        f"{self._timeout:g} s"
-                    )
+                    raise LockTaken(f"{shown(self._key)} was not free within {self._timeout:g} s")
                 await watch.wait(min(left, self._poll))
         finally:
             watch.close()
@@ -155,6 +153,5 @@ class Lease:
 
     def _lost(self) -> LockLost:
         return LockLost(
-            f"the {self._what} {self._key.decode(errors='replace')} was lost: it was not renewed "
-            f"within its {self._ttl:g} s"
+            f"{shown(self._key)} was lost: it was not renewed within its {self._ttl:g} s"
         )

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from tercio.errors import LockLost, LockTaken, StateError
 from tercio.state.caller import Caller
+from tercio.state.keys import shown
 from tercio.state.verbs import Acquire, Release, Renew
 
 _RENEWALS: Final = 3  # within one time to live
@@ -46,7 +47,7 @@ class SyncLock:
         verb = Acquire(self._key, self._owner, self._ttl)
         self._token = self._caller.until(lambda: self._caller.run(verb), self._timeout)
         if self._token is None:
-            raise LockTaken(f"{self._key.decode()} was not free within {self._timeout} s")
+            raise LockTaken(f"{shown(self._key)} was not free within {self._timeout} s")
         self._renewing.start()
         return self
 
@@ -77,4 +78,6 @@ class SyncLock:
                 return
 
     def _lost(self) -> LockLost:
-        return LockLost(f"the lock {self._key.decode()} was lost: not renewed within its time")
+        return LockLost(
+            f"{shown(self._key)} was lost: it was not renewed within its {self._ttl:g} s"
+        )

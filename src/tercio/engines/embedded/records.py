@@ -20,6 +20,7 @@ from typing import Final
 
 from tercio.engines.embedded.table import Table
 from tercio.errors import WrongType
+from tercio.state.keys import shown
 
 MAIN: Final = b"k"
 TIMES: Final = b"t"
@@ -63,7 +64,7 @@ def payload_of(raw: bytes | None, key: bytes, kind: int, now: float) -> bytes | 
         if tag == kind | _TIMED:
             return raw[_HEAD:]
     name = Kind(tag & ~_TIMED).name.lower()
-    raise WrongType(f"{key.decode(errors='replace')} is a {name}, no {Kind(kind).name.lower()}")
+    raise WrongType(f"{shown(key)} is a {name}, no {Kind(kind).name.lower()}")
 
 
 def end_of(raw: bytes) -> float | None:

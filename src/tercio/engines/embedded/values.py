@@ -14,6 +14,7 @@ from tercio.engines.embedded.records import (
 )
 from tercio.engines.embedded.table import Table, starting_with
 from tercio.errors import NoSuchKey, WrongType
+from tercio.state.keys import shown
 from tercio.state.verbs import (
     CompareAndSet,
     Expire,
@@ -63,11 +64,11 @@ def incr(table: Table, verb: Incr, now: float) -> int:
     else:
         value, end = codec.decode(body), end_of(raw) if raw else None
         if type(value) is not int:
-            raise WrongType(f"{_shown(verb.key)} holds a {type(value).__name__}, no whole number")
+            raise WrongType(f"{shown(verb.key)} holds a {type(value).__name__}, no whole number")
         number = value
     number += verb.by
     if not _SMALLEST <= number <= _LARGEST:
-        raise WrongType(f"{_shown(verb.key)} would leave 64 bits")
+        raise WrongType(f"{shown(verb.key)} would leave 64 bits")
     store(table, verb.key, _VALUE, codec.encode(number), end, raw)
     return number
 
@@ -86,7 +87,7 @@ def ttl(table: Table, verb: Ttl, now: float) -> float | None:
     """See the verb."""
     raw = table.get(MAIN + verb.key)
     if raw is None or payload_of(raw, verb.key, _VALUE, now) is None:
-        raise NoSuchKey(f"there is no {_shown(verb.key)}, or it has expired")
+        raise NoSuchKey(f"there is no {shown(verb.key)}, or it has expired")
     end = end_of(raw)
     return None if end is None else end - now
 
@@ -122,7 +123,3 @@ def scan(table: Table, verb: Scan, now: float) -> Page:
 
 def _end(ttl: float | None, now: float) -> float | None:
     return None if ttl is None else now + ttl
-
-
-def _shown(key: bytes) -> str:
-    return key.decode(errors="replace")
