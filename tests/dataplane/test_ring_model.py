@@ -5,11 +5,19 @@ knows exactly how many it did not get.
 """
 
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, cast
 
-from hypothesis import settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tercio.dataplane.cursors import Cursors
 from tercio.dataplane.ring_reader import RingReader
@@ -60,12 +68,13 @@ class RingsModel(RuleBasedStateMachine):
     """Seat 0 writes, and dies now and then; seats 1 and 2 read, also in the middle of a store."""
 
     is_careful = False
+    see: Callable[[Rings], Rings] = staticmethod(lambda rings: rings)  # what readers take for them
 
     def __init__(self) -> None:
         super().__init__()
         self.rings = Rings.create(3, CAPACITY, careful=self.is_careful)
         self.writer = RingWriter(self.rings, 0)
-        self.readings = [Reading(self.rings, seat) for seat in (1, 2)]
+        self.readings = [Reading(self.see(self.rings), seat) for seat in (1, 2)]
         self.names = 0
 
     def teardown(self) -> None:
@@ -97,8 +106,8 @@ class RingsModel(RuleBasedStateMachine):
             if number == store:
                 raise Killed
 
-        self.hold_anew(Watched(self.rings, 0, die).as_rings())
         with suppress(Killed):
+            self.hold_anew(Watched(self.rings, 0, die).as_rings())
             self.add(self.writer, sizes)
         self.hold_anew(self.rings)
 
@@ -117,7 +126,7 @@ class RingsModel(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def replace_a_reader(self, which: int) -> None:
         self.rings.release(which + 1)
-        self.readings[which] = Reading(self.rings, which + 1)
+        self.readings[which] = Reading(self.see(self.rings), which + 1)
 
     @rule()
     def every_number_is_accounted_for(self) -> None:
@@ -202,3 +211,36 @@ TestCarefulRings = CarefulRingsModel.TestCase
 TestCarefulRings.settings = SHORT
 TestPolite = PoliteModel.TestCase
 TestPolite.settings = SHORT
+
+
+# A mutant: the model must be able to fail.
+
+
+class BlindRings:
+    """Rings of a reader that does not see what is being overwritten."""
+
+    def __init__(self, rings: Rings) -> None:
+        self._rings = rings
+        self.reserves = rings.heads
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rings, name)
+
+
+class BlindModel(RingsModel):
+    see = staticmethod(lambda rings: cast("Rings", BlindRings(rings)))
+
+
+def test_a_reader_that_does_not_look_again_is_found_out() -> None:
+    without_mercy = settings(
+        max_examples=2000,
+        stateful_step_count=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(BlindModel, settings=without_mercy)

@@ -6,6 +6,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -16,7 +17,7 @@ from tercio.dataplane.ring_reader import RingReader
 from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings, orders_stores
 from tercio.errors import MessageTooLarge
-from tests.dataplane.rings import Basket, Watched
+from tests.dataplane.rings import Basket, Killed, Watched
 
 CAPACITY = 128 << 10
 NEVER = float("inf")
@@ -95,6 +96,42 @@ def test_a_reader_in_the_middle_of_a_store_never_gets_what_is_overwritten(rings:
         for body in read(reader, basket).bodies:
             assert body in (bytes(24_000), b"\xff" * 24_000)
         assert len(basket.found) + basket.lost_count == 6
+
+
+class LoweringWriter(RingWriter):
+    """A mutant: it takes the bytes behind its head for free, whatever the one before left there."""
+
+    def __init__(self, rings: Rings, seat: int) -> None:
+        super().__init__(rings, seat)
+        rings.words[rings.reserves + seat] = self._reserve = self.head
+
+
+@pytest.mark.parametrize(("successor", "is_safe"), [(RingWriter, True), (LoweringWriter, False)])
+def test_what_a_dead_writer_has_half_overwritten_is_not_read(
+    successor: type[RingWriter], is_safe: bool
+) -> None:
+    rings = Rings.create(2, CAPACITY, careful=False)
+    corrupt = 0
+    for store in range(1, 10):
+        reader = RingReader(rings, 1)
+        filler = RingWriter(rings, 0)
+        for _ in range(5):
+            publish(filler, bytes(24_000))
+
+        def die(number: int, store: int = store) -> None:
+            if number == store:
+                raise Killed
+
+        dying = RingWriter(Watched(rings, 0, die).as_rings(), 0)
+        with suppress(Killed):
+            publish(dying, b"\xff" * 24_000)
+        rings.release(0)
+        publish(successor(rings, 0), b"next")
+        whole = (bytes(24_000), b"\xff" * 24_000, b"next")
+        basket = read(reader)
+        corrupt += reader.bad + sum(body not in whole for body in basket.bodies)
+    assert (corrupt == 0) == is_safe
+    rings.close()
 
 
 def test_a_loss_shows_even_if_nothing_comes_after_it(rings: Rings) -> None:
