@@ -352,7 +352,7 @@ def test_every_command_works_against_a_live_cluster(cluster: Cluster) -> None:
     slot, pid, generation, state, _, restarts, *_ = status[table + 2].split()
     assert (slot, pid) == ("1", str(cluster.pids()[1]))
     assert (generation, state, restarts) == ("1", "serving", "1")
-    assert status[5].endswith("killed by SIGKILL")
+    assert status[table + 2].endswith("killed by SIGKILL")
     whole = json.loads(_good(cluster, "status", "--json"))
     assert whole["workers"][1]["memory_bytes"] > 1_000_000
     assert whole["slots"][1]["reasons"]
