@@ -95,12 +95,12 @@ async def stop_inside(kind: str, directory: str) -> None:
     engine.store.change(step, None, 0.0)
 
 
-async def kill(kind: str, directory: str, kills: str, crew: str) -> None:
+async def kill(kind: str, directory: str, kills: str, crew: str, seed: str) -> None:
     """Kill processes that count, at any point, and start others; tell what they were told.
 
     They are forks of this process, which has opened nothing: 100 of them take a second or two.
     """
-    random_ = random.Random(4)
+    random_ = random.Random(seed)
     alive = [_counting(kind, directory) for _ in range(int(crew))]
     told = died = 0
     while alive:

@@ -16,12 +16,12 @@ from tercio.engines.embedded.state import EmbeddedState
 from tercio.errors import ForkedFromWorker, StateBusy
 from tercio.state.state import State
 from tercio.state.verbs import Get
+from tests.cluster.chaos.tiers import SEED, trials
 from tests.state import linear
 from tests.state.engines import SIZE, Clock, open_with_clock
 from tests.state.processes import start
 
-KILLS = int(os.environ.get("TERCIO_STATE_KILLS", "100"))
-"""`scripts/chaos` has a thousand."""
+KILLS = len(trials("C27", 100, 1000, 10_000))
 
 KINDS = ("lmdb", "sqlite")
 
@@ -57,11 +57,11 @@ def being_held_up(kind: str, directory: Path) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.chaos
+@pytest.mark.chaos("C27")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(60 + KILLS)
 def test_no_acknowledged_count_is_lost_to_a_kill(kind: str, tmp_path: Path) -> None:
-    process = start("kill", kind, tmp_path, KILLS, 4)
+    process = start("kill", kind, tmp_path, KILLS, 4, SEED)
     told, died = json.loads(process.communicate(timeout=50 + KILLS)[0])
     assert died == KILLS
     with opened(kind, tmp_path) as state:
@@ -74,6 +74,7 @@ def test_no_acknowledged_count_is_lost_to_a_kill(kind: str, tmp_path: Path) -> N
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2 * SIZE
 
 
+@pytest.mark.chaos("C28", repeat=True)
 @pytest.mark.parametrize("kind", KINDS)
 def test_eight_processes_count_exactly(kind: str, tmp_path: Path) -> None:
     crew = [start("count", kind, tmp_path, "n", 500) for _ in range(8)]
@@ -82,6 +83,7 @@ def test_eight_processes_count_exactly(kind: str, tmp_path: Path) -> None:
     assert sorted(sums) == list(range(1, 4001))
 
 
+@pytest.mark.chaos("C28", repeat=True)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_history_of_calls_has_an_order_that_explains_it(kind: str, tmp_path: Path) -> None:
     crew = [start("record", kind, tmp_path, "register", 250) for _ in range(4)]

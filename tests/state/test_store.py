@@ -91,6 +91,7 @@ def small_tmpfs(directory: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(directory)], check=True)
 
 
+@pytest.mark.chaos("C29", repeat=True)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_full_file_system_is_an_error_and_no_sigbus(kind: str, tmp_path: Path) -> None:
     with small_tmpfs(tmp_path, "2m"):
