@@ -4,6 +4,9 @@
 /pid               which process answered, and which worker that is
 /slow?seconds=2    an answer that takes its time
 /stream            a line a second, without end
+/visits            how often this was asked, of any worker
+/hear              what others say, as it comes
+/say?text=Hello    say it to all who hear, on any worker
 """
 
 import asyncio
@@ -51,6 +54,15 @@ async def respond(scope: Message, receive: Receive, send: Send) -> None:
             await answer(send, 200, f"That took {seconds:g} s.\n")
         case "/stream":
             await stream(receive, send, ticks())
+        case "/visits":
+            await answer(send, 200, f"{await cluster.state.incr('visits')} visits\n")
+        case "/hear":
+            async with cluster.bus.subscribe("hello.said", type=str) as sayings:
+                await stream(receive, send, sayings)
+        case "/say":
+            text = query.get("text", ["Hello"])[0]
+            cluster.bus.publish("hello.said", f"worker {cluster.worker.id}: {text}\n")
+            await answer(send, 200, "Said.\n")
         case _:
             await answer(send, 404, "There is nothing here.\n")
 
@@ -74,14 +86,18 @@ async def answer(send: Send, status: int, text: str) -> None:
 async def stream(receive: Receive, send: Send, lines: AsyncIterator[str]) -> None:
     """Send an answer piece by piece, until it ends or the client has gone."""
     await start(send, 200, [])
-    gone = asyncio.create_task(disconnect(receive))
-    try:
-        async for line in lines:
-            if gone.done():
-                return
-            await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
-    finally:
+    async with asyncio.TaskGroup() as group:
+        gone = group.create_task(disconnect(receive))
+        sending = group.create_task(send_all(send, lines))
+        await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
+        sending.cancel()
+
+
+async def send_all(send: Send, lines: AsyncIterator[str]) -> None:
+    """Send lines as they come."""
+    async for line in lines:
+        await send({"type": "http.response.body", "body": line.encode(), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -1,6 +1,7 @@
 """The example apps do what their docstrings say."""
 
 import http.client
+import re
 from pathlib import Path
 
 from tests.cluster.harness import PATIENCE, Cluster
@@ -32,4 +33,20 @@ def test_hello(cluster: Cluster) -> None:
     response = connection.getresponse()
     assert response.readline() == b"tick 1\n"
     connection.close()
+    assert sorted(get(cluster, "/visits")[1] for _ in range(9)) == [
+        f"{number} visits\n" for number in range(1, 10)
+    ]
     assert cluster.stop() == 0
+
+
+def test_hello_who_says_is_heard(cluster: Cluster) -> None:
+    cluster.start("-w", "2", "--app-dir", str(ROOT), app="examples.hello:app")
+    hearing = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=PATIENCE)
+    hearing.request("GET", "/hear")
+    response = hearing.getresponse()
+    assert get(cluster, "/say?text=Good+morning") == (200, "Said.\n")
+    assert re.fullmatch(rb"worker [01]\.1: Good morning\n", response.readline())
+    hearing.close()
+    # The client has gone, and nothing holds the stop up.
+    assert cluster.stop() == 0
+    assert "stopped; nothing was cut" in "\n".join(cluster.lines)
