@@ -70,6 +70,17 @@ async def _send_until_held_up(bus: Bus, body: bytes) -> int:
     raise AssertionError("nothing held the publisher up")
 
 
+async def test_nobody_waits_for_a_block_subscription_that_does_not_want_it(
+    make_bus: MakeBus, engine_name: str
+) -> None:
+    if engine_name not in HOLDS_UP:
+        return
+    bus = await make_bus()
+    bus.subscribe("a", own=False, policy="block", capacity=1)
+    for number in range(40):
+        await bus.send("a", [number, bytes(50_000)], timeout=PATIENCE)
+
+
 async def test_a_closed_block_subscription_holds_nobody_up(
     make_bus: MakeBus, engine_name: str
 ) -> None:

@@ -5,6 +5,8 @@ writer's ring, plus one, or 0 while nobody is to be waited for. The reader's pro
 it; the primary clears it when the process is dead.
 """
 
+from collections.abc import Sequence
+
 from tercio.dataplane.rings import Rings
 
 
@@ -16,13 +18,13 @@ class Cursors:
         self._seat = seat
         self._said = [0] * rings.seats
 
-    def say(self, positions: list[int] | None) -> None:
-        """Say how far we are with each ring, None for "wait for us no more".
+    def say(self, positions: Sequence[int | None]) -> None:
+        """Say how far we are with each ring; None for one whose writer need not wait for us.
 
         Who waits for that is woken.
         """
         rings, me = self._rings, self._seat
-        words = [0] * rings.seats if positions is None else [each + 1 for each in positions]
+        words = [0 if each is None else each + 1 for each in positions]
         if words == self._said:
             return
         for writer, word in enumerate(words):

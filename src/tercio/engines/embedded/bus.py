@@ -97,7 +97,7 @@ class EmbeddedBus:
             self._timer = self._expiry = None
             self._is_listening = self._is_draining = False
             self._main, self._taps, self._rooms = None, [], []
-            self._cursors.say(None)
+            self._cursors.say([None] * self._rings.seats)
         self._loop = loop
         self._thread = threading.get_ident()
 
@@ -283,11 +283,15 @@ class EmbeddedBus:
 
     def _say_done(self) -> None:
         """Say to publishers how far our taps are."""
-        if not self._taps:
-            self._cursors.say(None)
-            return
-        done = (tap.reader.done() for tap in self._taps)
-        self._cursors.say([min(each) for each in zip(*done, strict=True)])
+        done = [tap.reader.done() for tap in self._taps]
+        said: list[int | None] = [min(each) for each in zip(*done, strict=True)]
+        # Our own ring is read only for those who want what we publish.
+        own = [
+            each[self._seat] for each, tap in zip(done, self._taps, strict=True) if tap.wants_own
+        ]
+        said = said or [None] * self._rings.seats
+        said[self._seat] = min(own, default=None)
+        self._cursors.say(said)
 
     # Counting and ending
 
