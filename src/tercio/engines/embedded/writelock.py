@@ -106,6 +106,7 @@ class WriteLock:
             self._inside.release()
             return False
         except BaseException:
+            self._words[Field.STATE_HOLDING] = 0
             self._inside.release()
             raise
         return True
