@@ -287,7 +287,9 @@ class EmbeddedBus:
         said: list[int | None] = [min(each) for each in zip(*done, strict=True)]
         # Our own ring is read only for those who want what we publish.
         own = [
-            each[self._seat] for each, tap in zip(done, self._taps, strict=True) if tap.wants_own
+            each[self._seat]
+            for each, tap in zip(done, self._taps, strict=True)
+            if tap.receiver.wants_own
         ]
         said = said or [None] * self._rings.seats
         said[self._seat] = min(own, default=None)
