@@ -1,0 +1,86 @@
+"""What the pages show is what happens."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tercio.testing import workers
+from tests.api import pages, round_trips
+
+
+@pytest.mark.parametrize("page", ["sharing.md", "messages.md", "state.md", "offload.md"])
+def test_the_blocks_of_a_page_print_what_it_says(page: str) -> None:
+    assert pages.run(page) > 0
+
+
+def test_the_table_of_values_is_what_comes_back() -> None:
+    text = round_trips.PAGE.read_text()
+    table = text.split(round_trips.BEGIN)[1].split(round_trips.END)[0].strip() + "\n"
+    assert table == round_trips.table(), "run `python -m tests.api.round_trips`"
+
+
+def test_the_tests_of_the_page_on_testing_pass(tmp_path: Path) -> None:
+    assert pages.write_files("testing.md", tmp_path) == ["shop.py", "test_shop.py"]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("TERCIO_", "PYTEST"))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
+    done = subprocess.run(
+        [*command, "--rootdir", str(tmp_path), str(tmp_path)],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_applications_of_the_page_on_sharing_do_what_it_says(tmp_path: Path) -> None:
+    assert pages.write_files("sharing.md", tmp_path) == ["naive.py", "right.py", "views.py"]
+    with workers("naive:app", 3, cwd=tmp_path) as running:
+        visits = [running.get_json("/a") for _ in range(30)]
+        while visits.count(1) == 1:  # one worker took them all
+            visits.append(running.get_json("/a"))
+    assert visits.count(1) > 1
+    with workers("right:app", 3, cwd=tmp_path) as running:
+        assert [running.get_json("/a") for _ in range(30)] == list(range(1, 31))
+        assert running.get_json("/b") == 1
+    with workers("views:app", 3, cwd=tmp_path) as running:
+        assert [running.get_json() for _ in range(10)] == list(range(1, 11))
+
+
+def test_the_application_of_the_page_on_offload_counts_primes(tmp_path: Path) -> None:
+    assert pages.write_files("offload.md", tmp_path) == ["primes.py"]
+    with workers("primes:app", 2, cwd=tmp_path) as running:
+        assert running.get() == b"1229"
+
+
+def test_the_right_ways_of_the_problems_work_as_they_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    right = {}
+    for question in ("q21", "q24", "q29"):
+        (block,) = pages.blocks(f"problems/{question}.md")
+        assert block.file == "right.py"
+        namespace: dict[str, Any] = {"__name__": "right"}
+        right[question] = namespace
+        exec(block.text, namespace)
+
+    async def use() -> None:
+        counter, talk, sums = right["q21"], right["q24"], right["q29"]
+        assert [await counter["hit"](), await counter["hit"]()] == [1, 2]
+        listening = asyncio.create_task(talk["listen"]())
+        await asyncio.sleep(0)  # it has subscribed
+        await talk["tell"]("pen")
+        while not (printed := capsys.readouterr().out):
+            await asyncio.sleep(0)
+        assert printed == "orders.new pen\n"
+        listening.cancel()
+        await sums["hit"]()
+        assert await sums["total"]() == 1
+
+    asyncio.run(use())

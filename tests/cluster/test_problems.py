@@ -1,0 +1,134 @@
+"""The programs of docs/problems/: the wrong ones fail as the pages say, the right ones don't."""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from examples.problems import q24_naive
+from examples.problems.load import ask_often
+from examples.problems.measure import flood_with_one_stopped, kill_and_wait
+from examples.problems.q29_collector import Collector
+
+from tercio.testing import Running, workers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+
+
+@contextmanager
+def serving(name: str, n: int = 4, *options: str, **env: str) -> Iterator[Running]:
+    with workers(f"examples.problems.{name}:app", n, *options, cwd=ROOT, env=env) as cluster:
+        try:
+            yield cluster
+        except BaseException:
+            print(cluster.output())
+            raise
+
+
+def ask(cluster: Running, requests: int) -> list[int]:
+    """What so many requests were answered."""
+    return list(map(int, asyncio.run(ask_often(cluster.url, "/hit", requests))))
+
+
+# Q21
+
+
+def test_q21_a_variable_of_the_module_is_a_separate_one_in_each_worker() -> None:
+    with serving("q21_naive") as cluster:
+        answers = ask(cluster, 500)
+        while answers.count(1) < 2:  # the kernel gave all connections to one worker
+            answers += ask(cluster, 500)
+    # Each worker that served has counted 1, 2, 3, …: no number is given oftener than a lower one.
+    times = [answers.count(number) for number in range(1, max(answers) + 1)]
+    assert times == sorted(times, reverse=True)
+    assert sum(times) == len(answers)
+    assert max(answers) < len(answers)
+
+
+def test_q21_copies_by_messages_give_numbers_twice_and_agree_in_the_end() -> None:
+    with serving("q21_copies") as cluster:
+        answers = ask(cluster, 2000)
+        while len(set(answers)) == len(answers):
+            answers += ask(cluster, 2000)
+        while answers[-1] != len(answers):
+            answers += ask(cluster, 1)
+
+
+def test_q21_no_two_requests_get_the_same_number() -> None:
+    with serving("q21_right") as cluster:
+        assert sorted(ask(cluster, 4000)) == list(range(1, 4001))
+
+
+# Q24
+
+
+@linux
+def test_q24_a_parent_that_relays_works_for_every_message_and_keeps_what_is_not_read() -> None:
+    figures = q24_naive.run(2000, 10_000, stop_one=True)
+    assert figures["delivered"] == 4000
+    assert figures["in_order"]
+    assert figures["parent_cpu_seconds"] > 0.0
+    sent = 2000 * 10_000 / 2**20
+    assert figures["parent_grown_mib"] > sent / 2
+
+
+@linux
+def test_q24_on_the_bus_a_stopped_worker_costs_nobody_else_and_counts_what_it_missed() -> None:
+    with serving("q24_right", 4, "--stopped-kill", "0") as cluster:
+        seen = flood_with_one_stopped(cluster, 1000, 10_000)
+    assert seen.primary_grown < 1.0
+    assert seen.publisher_grown < 4.0
+    for report in (*seen.others, seen.stopped):
+        assert report["in_order"]
+        assert report["heard"] + report["missed"] == 1000
+    assert seen.stopped["missed"] > 0
+
+
+def test_q24_with_block_a_publisher_waits_for_the_slow_and_nothing_is_missed() -> None:
+    with serving("q24_right", 3, Q24_POLICY="block") as cluster:
+        cluster.get("/flood?count=3000&size=1000")
+        reports = [cluster.get_json("/heard") for _ in range(2)]
+    assert [(r["heard"], r["missed"], r["in_order"]) for r in reports] == [(3000, 0, True)] * 2
+
+
+# Q29
+
+
+def test_q29_a_collector_that_is_behind_does_not_hear_of_all_requests() -> None:
+    with tempfile.TemporaryDirectory(prefix="tercio-") as directory:  # short, for a socket's path
+        path = os.path.join(directory, "collector")
+        with Collector(path) as collector, serving("q29_naive", 2, Q29_COLLECTOR=path) as cluster:
+            os.kill(collector.pid, signal.SIGSTOP)
+            assert len(asyncio.run(ask_often(cluster.url, "/hit", 2000))) == 2000
+            os.kill(collector.pid, signal.SIGCONT)
+            # Its socket holds some hundreds at most, so it will never hear of all.
+            before = collector.total
+            assert len(asyncio.run(ask_often(cluster.url, "/hit", 1))) == 1
+            while collector.total == before:
+                time.sleep(0.01)
+            assert collector.total < 2001
+
+
+def test_q29_files_of_dead_workers_stay(tmp_path: Path) -> None:
+    with serving("q29_files", PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) as cluster:
+        first = cluster.pids()[0]
+        kill_and_wait(cluster, 0)
+        assert (tmp_path / f"counter_{first}.db").exists()
+        assert len(list(tmp_path.iterdir())) > len(cluster.pids())
+
+
+def test_q29_totals_are_exact_although_workers_die() -> None:
+    with serving("q29_right") as cluster:
+        made = len(asyncio.run(ask_often(cluster.url, "/hit", 1000)))
+        for slot in range(4):
+            made += kill_and_wait(cluster, slot)
+        assert cluster.get_json("/total") == made
+        assert f"\nhits_total {made}" in cluster.get("/metrics").decode()
