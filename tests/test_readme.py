@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tercio.testing import workers
 from tests.cluster.harness import MARK, PATIENCE, free_port
 from tests.cluster.look import short_directory
 
@@ -118,6 +119,15 @@ def test_the_first_five_minutes(shell: Shell) -> None:
             server.send_signal(signal.SIGTERM)
             server.wait(PATIENCE)
         server.stdout.close()
+
+
+def test_the_application_that_shares(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(# visits\.py\n.*?)^```", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "visits.py").write_text(code)
+    with workers("visits:app", 3, cwd=tmp_path) as running:
+        running.kill(0)
+        answers = [running.get() for _ in range(20)]
+        assert answers == [f"visit {number}\n".encode() for number in range(1, 21)]
 
 
 def test_every_block_of_commands_is_known_to_these_tests() -> None:
