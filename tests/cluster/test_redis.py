@@ -1,106 +1,114 @@
-"""Over Redis: two clusters, as on two machines, share state and messages; and Redis may go away."""
+"""Two clusters, as on two machines, over one Redis server."""
 
+import json
+import os
+import signal
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import QUICK, Cluster
-from tests.cluster.test_messages import APP as MESSAGES
-from tests.cluster.test_messages import listeners
-from tests.cluster.test_shared_state import APP as STATE
+from tests.cluster.harness import PATIENCE, QUICK, Cluster
 from tests.engines.redis.valkey import Valkey
 
-NewCluster = Callable[[], Cluster]
+APP = """
+import json, os
+from tercio import cluster
+
+heard = []
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        cluster.bus.on("news.*", lambda topic, message: heard.append(message))
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    body = json.dumps([os.getpid(), heard]).encode()
+    if scope["path"] == "/publish":
+        cluster.bus.publish("news.web", scope["query_string"].decode())
+        await cluster.bus.flush()
+    elif scope["path"] == "/count":
+        body = b"%d" % await cluster.state.incr("n")
+    await send({"type": "http.response.start", "status": 200,
+                "headers": [(b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": body})
+"""
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path / "valkey")
-    yield server
+def server() -> Iterator[Valkey]:
+    with tempfile.TemporaryDirectory() as directory:  # a Unix socket's path has to be short
+        made = Valkey(Path(directory))
+        yield made
+        made.kill()
+
+
+@pytest.fixture
+def two(new_cluster: Callable[[], Cluster], server: Valkey) -> list[Cluster]:
+    clusters = [new_cluster(), new_cluster()]
+    for one in clusters:
+        one.write_app(APP)
+        one.start(*QUICK, "-w", "2", "--redis", server.url, "--redis-required")
+    return clusters
+
+
+def heard_by(cluster: Cluster) -> dict[int, list[str]]:
+    """What each worker that serves has heard, by pid."""
+    wanted = set(cluster.pids().values())
+    found: dict[int, list[str]] = {}
+    for _ in range(1000):
+        if found.keys() >= wanted:
+            break
+        pid, heard = json.loads(cluster.get("/").text)
+        found[pid] = heard
+    return {pid: found[pid] for pid in wanted}
+
+
+def hear_of_each_other(speaking: Cluster, hearing: Cluster) -> None:
+    """Speak until all workers of the other have heard one and the same message."""
+    end = time.monotonic() + PATIENCE
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        speaking.get(f"/publish?{number}-{id(hearing)}")
+        for _ in range(5):
+            if all(f"{number}-{id(hearing)}" in heard for heard in heard_by(hearing).values()):
+                return
+    pytest.fail(f"{number} messages were not heard by all: {heard_by(hearing)}")
+
+
+def test_two_clusters_count_and_speak_together(two: list[Cluster]) -> None:
+    counted = [int(two[number % 2].get("/count").text) for number in range(20)]
+    assert counted == list(range(1, 21))
+    hear_of_each_other(two[0], two[1])
+    hear_of_each_other(two[1], two[0])
+    for one in two:
+        for heard in heard_by(one).values():
+            assert len(heard) == len(set(heard))  # nothing came twice
+
+
+def test_a_killed_bridge_is_followed_by_another_worker(two: list[Cluster]) -> None:
+    hear_of_each_other(two[0], two[1])
+    for slot in (0, 1):  # one of them is the bridge
+        pid = two[1].pids()[slot]
+        os.kill(pid, signal.SIGKILL)
+        two[1].until(lambda status, pid=pid: len(set(two[1].pids().values()) - {pid}) == 2)  # type: ignore[misc]
+        hear_of_each_other(two[0], two[1])
+
+
+def test_workers_serve_on_while_the_server_is_away(two: list[Cluster], server: Valkey) -> None:
+    hear_of_each_other(two[0], two[1])
+    pids = two[1].pids()
     server.kill()
-
-
-def started(cluster: Cluster, app: str, server: Valkey, *options: str) -> Cluster:
-    cluster.write_app(app)
-    return cluster.start(*QUICK, "-w", "2", "--stop-timeout", "2", "--redis", server.url, *options)
-
-
-def test_two_clusters_share_a_counter(new_cluster: NewCluster, server: Valkey) -> None:
-    one, other = (started(new_cluster(), STATE, server) for _ in range(2))
-    answers = [int(each.get("/hit").text) for each in (one, other) * 10]
-    assert answers == list(range(1, 21))
-    assert one.status()["engine"] == "redis"
-
-
-def test_a_message_reaches_the_clients_of_all_workers_of_both_clusters_once(
-    new_cluster: NewCluster, server: Valkey
-) -> None:
-    one, other = (started(new_cluster(), MESSAGES, server) for _ in range(2))
-    with listeners(one) as here, listeners(other) as there:
-        every = [*here.values(), *there.values()]
-        _until_bridged(one, other)
-        for number in range(3):
-            one.get(f"/publish?here-{number}")
-            other.get(f"/publish?there-{number}")
-        one.get("/publish?end")
-        for listener in every:
-            heard: list[str] = []
-            while len(heard) < 7:
-                line = listener.line()
-                if not line.startswith("probe"):
-                    heard.append(line)
-            wanted = [f"{place}-{number}" for place in ("here", "there") for number in range(3)]
-            assert sorted(heard) == sorted([*wanted, "end"])
-
-
-def _until_bridged(one: Cluster, other: Cluster) -> None:
-    """Messages are at most once: the bridges take a moment to subscribe."""
-    for publisher in (one, other):
-        publisher.get("/publish?probe")
-
-
-def test_two_prefixes_are_two_worlds(new_cluster: NewCluster, server: Valkey) -> None:
-    one = started(new_cluster(), STATE, server)
-    other = started(new_cluster(), STATE, server, "--redis-prefix", "other:")
-    assert [one.get("/hit").text, other.get("/hit").text] == ["1", "1"]
-
-
-def test_workers_stay_ready_while_redis_is_away(cluster: Cluster, server: Valkey) -> None:
-    started(cluster, STATE, server)
-    assert cluster.get("/hit").text == "1"
-    server.kill()
-    assert cluster.get("/hit").status == 500
-    assert cluster.get("/").status == 200
-    assert cluster.status()["ready"] == 2
+    assert two[0].get("/count").status == 500
+    assert two[0].get("/").status == 200
     server.start()
-    while cluster.get("/hit").status != 200:
-        pass  # it connects again within two seconds
-    assert cluster.of("WorkerDied") == []
-
-
-def test_a_worker_that_requires_redis_is_not_ready_without_it(
-    cluster: Cluster, server: Valkey
-) -> None:
-    server.kill()
-    cluster.write_app(STATE)
-    options = ("--redis-required", "--ready-timeout", "1", "--redis", server.url)
-    cluster.start(*QUICK, "-w", "1", *options, wait="")
-    assert cluster.wait_end() == 1
-    assert any("see --redis-required" in line for line in cluster.lines), cluster.lines
-
-
-def test_the_password_is_shown_to_nobody(cluster: Cluster, tmp_path: Path) -> None:
-    server = Valkey(tmp_path / "locked", "--requirepass", "hunter2hunter2")
-    try:
-        cluster.write_app(STATE)
-        url = server.url.replace("unix://", "unix://:hunter2hunter2@")
-        cluster.environ["TERCIO_REDIS"] = url
-        cluster.start(*QUICK, "-w", "1")
-        assert cluster.get("/hit").text == "1"
-        shown = cluster.tercio("config").stdout + cluster.tercio("status", "--json").stdout
-        server.kill()
-        cluster.get("/hit")
-        assert "hunter2" not in shown + "\n".join(cluster.lines)
-    finally:
-        server.kill()
+    end = time.monotonic() + PATIENCE
+    while two[0].get("/count").status != 200:
+        assert time.monotonic() < end
+    hear_of_each_other(two[0], two[1])
+    assert two[1].pids() == pids

@@ -40,10 +40,18 @@ def serve(**values: Any) -> None:
     # The primary loads them again; here a mistake still has a plain terminal and no process.
     config = settings.load(options, os.environ, cwd).config
     choice.check(config)
+    if config.redis:
+        _check_redis(config.redis)
     python = launch.interpreter(sys.orig_argv)
     given = click.get_current_context().find_object(Launcher)
     launcher = given or Launcher(launch.become_primary)
     launcher.start(launch.record(options, sys.argv, cwd, python))
+
+
+def _check_redis(url: str) -> None:
+    from tercio.engines.redis.url import Address  # its package says which extra it lacks
+
+    Address.parse(url).tls_context()
 
 
 command = OptionsCommand(

@@ -98,7 +98,9 @@ class Address:
             if self.ssl_certfile:
                 context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile or None)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"--redis: its certificates cannot be used: {error}") from error
+            files = (self.ssl_ca_certs, self.ssl_certfile, self.ssl_keyfile)
+            named = ", ".join(file for file in files if file)
+            raise ConfigError(f"--redis: {named or 'certificates'}: {error}") from error
         if self.ssl_cert_reqs == "none":
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
