@@ -12,7 +12,7 @@ import pytest
 
 from tercio.dataplane import parcels as parcels
 from tercio.dataplane.cursors import Cursors
-from tercio.dataplane.frames import FRAME, HEADER
+from tercio.dataplane.frames import HEADER, RUN
 from tercio.dataplane.ring_reader import RingReader
 from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings, orders_stores
@@ -218,9 +218,9 @@ def test_a_receiver_that_raises_loses_its_message_only(rings: Rings) -> None:
         HEADER.pack(0, 1 << 63, 8, 1, 0) + bytes(8),
         HEADER.pack(0, 0, 1 << 31, 1, 0) + bytes(50),
         HEADER.pack(0, 0, 20, 9999, 0) + bytes(20),
-        HEADER.pack(0, 0, 12, 2, 0) + FRAME.pack(100, 0, 0) + bytes(6),
-        HEADER.pack(0, 0, 7, 1, 0) + FRAME.pack(4 << 20, 255, 255) + b"x",
-        HEADER.pack(0, 0, 9, 1, 0) + FRAME.pack(1, 2, 2) + b"abc",  # a parcel that is none
+        HEADER.pack(0, 0, 12, 2, 0) + RUN.pack(100, 0, 0) + bytes(6),
+        HEADER.pack(0, 0, 7, 1, 0) + RUN.pack(4 << 20, 255, 255) + b"x",
+        HEADER.pack(0, 0, 9, 1, 0) + RUN.pack(1, 2, 2) + b"abc",  # a parcel that is none
     ],
 )
 def test_a_broken_writer_stops_nobody(rings: Rings, garbage: bytes) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, TypeVar, cast, overload
 
-from tercio.bus.desk import Desk, Entry
+from tercio.bus.desk import Desk, Entry, by_topic
 from tercio.bus.engine import BusEngine
 from tercio.bus.listener import Handle, Listener
 from tercio.bus.requests import Answerer, Asker
@@ -111,7 +111,7 @@ class Bus:
             raise ValueError("subscribe to at least one pattern")
         parsed = tuple(parse_pattern(pattern) for pattern in patterns)
         made: Subscription[object] = Subscription(type, policy, capacity, ", ".join(patterns))
-        entry = Entry(parsed, made.put, own, made.lose)
+        entry = Entry(parsed, by_topic(made.put), own, made.lose)
         if policy == "block":
             desk = Desk()
             desk.add(entry)
@@ -149,7 +149,7 @@ class Bus:
         What it raises is logged. It must be short: all messages wait for it.
         """
         listener = Listener(cast("Callable[[str, object], object]", callback), type)
-        return self._listen(Entry((parse_pattern(pattern),), listener.take, own))
+        return self._listen(Entry((parse_pattern(pattern),), listener.taker, own))
 
     # Requests
 
@@ -171,7 +171,9 @@ class Bus:
         self._attach(asyncio.get_running_loop())
         if self._asker is None:
             self._asker = Asker(self._send)
-            self._add(Entry((own_pattern(self._asker.inbox),), self._asker.take, own=True))
+            self._add(
+                Entry((own_pattern(self._asker.inbox),), by_topic(self._asker.take), own=True)
+            )
         return await self._asker.ask(topic, message, timeout, type)
 
     def reply(
@@ -183,7 +185,7 @@ class Bus:
         """
         answerer = Answerer(self._send, cast("Callable[[str, object], object]", handler), type)
         parse_pattern(pattern)
-        entry = Entry((own_pattern(f".q.{pattern}"),), answerer.take, own=True)
+        entry = Entry((own_pattern(f".q.{pattern}"),), by_topic(answerer.take), own=True)
         handle = self._listen(entry)
 
         def end() -> None:
@@ -200,7 +202,7 @@ class Bus:
 
     def on_internal(self, topic: str, callback: Callable[[bytes], None]) -> Handle:
         """Call ``callback(body)`` for each message of such a topic. From any thread."""
-        return self._listen(Entry((own_pattern(topic),), lambda _, body: callback(body), own=True))
+        return self._listen(Entry((own_pattern(topic),), lambda _: callback, own=True))
 
     def start(self) -> None:
         """Begin to hear, in the running loop, for what was registered before there was one."""

@@ -12,15 +12,24 @@ from tercio.bus.topics import Pattern
 _REMEMBERED: Final = 4096
 """Topics. Whoever invents a new one for each message makes us forget, not grow."""
 
-Take = Callable[[str, bytes], None]
+Take = Callable[[bytes], None]
+"""Takes the bodies of one topic, and raises nothing."""
+
+Taker = Callable[[str], Take]
+"""What makes one for a topic."""
+
+
+def by_topic(take: Callable[[str, bytes], None]) -> Taker:
+    """A `Taker` for what is told the topic with each body."""
+    return lambda topic: partial(take, topic)
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """Somebody who takes messages. ``take`` gets topic and body, and raises nothing."""
+    """Somebody who takes messages."""
 
     patterns: tuple[Pattern, ...]
-    take: Take
+    taker: Taker
     own: bool
     lost: Callable[[int], None] | None = None
 
@@ -86,17 +95,17 @@ class _Routes(dict[bytes, Callable[[bytes], None] | None]):
             return None
         words = text.split(".")
         takers = [
-            entry.take
+            entry.taker(text)
             for entry in self._entries
             if any(pattern.matches(words) for pattern in entry.patterns)
         ]
         if not takers:
             return None
         if len(takers) == 1:
-            return partial(takers[0], text)
+            return takers[0]
 
         def give_all(body: bytes) -> None:
             for take in takers:
-                take(text, body)
+                take(body)
 
         return give_all

@@ -30,14 +30,19 @@ class Listener:
         self.invalid = 0
         self.failed = 0
 
-    def take(self, topic: str, body: bytes) -> None:
-        """Decode and call."""
-        try:
-            self._callback(topic, self._decode(body))
-        except UNREADABLE as error:
-            self.invalid += 1
-            if self.invalid == 1:
-                _log.warning("messages of %s are not of the type asked for: %s", topic, error)
-        except Exception:
-            self.failed += 1
-            _log.exception("a callback for messages of %s failed", topic)
+    def taker(self, topic: str) -> Callable[[bytes], None]:
+        """What decodes and calls, for the messages of one topic."""
+        callback, decode = self._callback, self._decode
+
+        def take(body: bytes) -> None:
+            try:
+                callback(topic, decode(body))
+            except UNREADABLE as error:
+                self.invalid += 1
+                if self.invalid == 1:
+                    _log.warning("messages of %s are not of the type asked for: %s", topic, error)
+            except Exception:
+                self.failed += 1
+                _log.exception("a callback for messages of %s failed", topic)
+
+        return take

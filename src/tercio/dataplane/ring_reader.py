@@ -8,27 +8,32 @@ head.
 import struct
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from operator import length_hint
 from typing import Final, Protocol
 
-from tercio.dataplane.frames import FRAME, HEADER, IS_PARCEL, NOT_OWN, PARCEL
+from tercio.dataplane.frames import HEADER, IS_PARCEL, NOT_OWN, PARCEL, RUN, SIZE
 from tercio.dataplane.rings import MARKS, POSITION_LIMIT, Rings
 
 CHUNK: Final = 64 << 10
 """Bytes that are copied out of a ring at once, more than the largest batch."""
 
-_STRIDE: Final = range(16)  # messages between two looks at the clock
+_STRIDE: Final = 16  # messages between two looks at the clock
 _TRIES: Final = 50  # looks at a batch whose sum is wrong, until it is given up
 _HEADER_SIZE: Final = HEADER.size
-_FRAME_SIZE: Final = FRAME.size
+_RUN_SIZE: Final = RUN.size
+_SIZE: Final = SIZE.size
 _UNPACK_HEADER: Final = HEADER.unpack_from
-_UNPACK_FRAME: Final = FRAME.unpack_from
+_UNPACK_RUN: Final = RUN.unpack_from
+_UNPACK_SIZE: Final = SIZE.unpack_from
 
 Routes = Mapping[bytes, Callable[[bytes], None] | None]
 
 
 class _Spoilt(Exception):
-    """The frames of a batch do not add up to it."""
+    """The runs of a batch do not add up to it."""
 
 
 class Sink(Protocol):
@@ -65,8 +70,10 @@ class RingReader:
         self._seat = 0
         self._chunk = b""
         self._chunk_start = 0  # its position in the ring
-        self._at = self._chunk_end = 0  # the next frame, and where the chunk ends
+        self._at = self._chunk_end = 0  # what comes next, and where the chunk ends
         self._batch_end = 0  # of the batch that is being read
+        self._topic, self._flags = b"", 0  # of the run that is being read
+        self._sizes: Iterator[int] = iter(())  # of its bodies that are left
         self._tries = 0
         self.is_paused = False
         self.received = 0
@@ -174,9 +181,7 @@ class RingReader:
             position, first, length, count, total = _UNPACK_HEADER(chunk, at)
             end = at + _HEADER_SIZE + length
             is_credible = (
-                position == cursor + at
-                and first < POSITION_LIMIT
-                and 0 < count * _FRAME_SIZE <= length
+                position == cursor + at and first < POSITION_LIMIT and 0 < count * _SIZE < length
             )
             if not is_credible or end > size:
                 break
@@ -205,47 +210,62 @@ class RingReader:
         self.cursors[seat] = min((m for m in marks if safe <= m < head), default=head)
 
     def _parse(self, sink: Sink, until: float) -> bool:
-        """Give the frames of the chunk to the sink; False if time was up first."""
+        """Give the messages of the chunk to the sink; False if time was up first."""
         chunk, at, end = self._chunk, self._at, self._chunk_end
-        batch_end, seat = self._batch_end, self._seat
-        is_own = seat == self._own_seat
+        is_own = self._seat == self._own_seat
         routes = sink.own_routes if is_own else sink.routes
         try:
-            while at < end:
-                for _ in _STRIDE:
-                    if at == batch_end:
-                        if at >= end:
-                            break
-                        at, batch_end = self._open(sink, chunk, at)
-                    size, words, flags = _UNPACK_FRAME(chunk, at)
-                    start = at + _FRAME_SIZE + words
-                    at = start + size
-                    if at > batch_end:
-                        raise _Spoilt
-                    deliver = routes[chunk[start - words : start]]
-                    if deliver is None:
-                        continue
-                    if not flags:
-                        deliver(chunk[start:at])
-                    elif not (flags & NOT_OWN and is_own):
-                        self._deliver(sink, deliver, chunk[start:at], flags)
-                        if flags & IS_PARCEL:
-                            break
+            while True:
+                if not length_hint(self._sizes):
+                    if at >= end:
+                        return True
+                    at = self._open_run(sink, chunk, at)
+                sizes, flags = self._sizes, self._flags
+                deliver, stride = routes[self._topic], _STRIDE
+                if deliver is None or (flags & NOT_OWN and is_own):
+                    at += sum(sizes)
+                    continue
+                if flags & IS_PARCEL:
+                    deliver, stride = partial(self._unpack, sink, deliver), 1
+                for size in islice(sizes, stride):
+                    start = at
+                    at += size
+                    deliver(chunk[start:at])
                     if self.is_paused:
                         return False
                 if time.monotonic() >= until:
                     return False
         except (_Spoilt, struct.error):
             self.bad += 1
-            at = end  # the frames do not add up: the rest of the chunk is left out
-            sink.lost(0, seat)
+            at = end  # it does not add up: the rest of the chunk is left out
+            self._sizes = iter(())
+            sink.lost(0, self._seat)
         finally:
             # Also when a receiver raised: what it was given does not come again.
-            self._at, self._batch_end = at, batch_end
+            self._at = at
         return True
 
-    def _open(self, sink: Sink, chunk: bytes, at: int) -> tuple[int, int]:
-        """Begin a batch: where its first frame is, and where the last one ends."""
+    def _open_run(self, sink: Sink, chunk: bytes, at: int) -> int:
+        """Begin a run, and a batch if the last one is over: where its first body is."""
+        if at == self._batch_end:
+            at = self._open(sink, chunk, at)
+        count, words, flags = _UNPACK_RUN(chunk, at)
+        table = at + _RUN_SIZE + words
+        at = table + count * _SIZE
+        if not count or at > self._batch_end:
+            raise _Spoilt
+        sizes: Sequence[int]
+        if count == 1:
+            sizes = _UNPACK_SIZE(chunk, table)
+        else:
+            sizes = memoryview(chunk)[table:at].cast("I").tolist()
+        if at + sum(sizes) > self._batch_end:
+            raise _Spoilt
+        self._topic, self._flags, self._sizes = chunk[table - words : table], flags, iter(sizes)
+        return at
+
+    def _open(self, sink: Sink, chunk: bytes, at: int) -> int:
+        """Begin a batch: where its first run is."""
         _, first, length, count, _ = _UNPACK_HEADER(chunk, at)
         seat = self._seat
         gap = first - self._expected[seat]
@@ -255,14 +275,11 @@ class RingReader:
             self.lost += gap
             sink.lost(gap, seat)
         at += _HEADER_SIZE
-        return at, at + length
+        self._batch_end = at + length
+        return at
 
-    def _deliver(
-        self, sink: Sink, deliver: Callable[[bytes], None], body: bytes, flags: int
-    ) -> None:
-        if not flags & IS_PARCEL:
-            deliver(body)
-            return
+    def _unpack(self, sink: Sink, deliver: Callable[[bytes], None], body: bytes) -> None:
+        """Give what a parcel says to ``deliver``."""
         found = None
         parcels = self._rings.parcels
         if len(body) == PARCEL.size and parcels is not None:

@@ -1,4 +1,4 @@
-"""Write the ring of one seat. Frames gather in a batch; a full one goes out by itself.
+"""Write the ring of one seat. Messages gather in a batch; a full one goes out by itself.
 
 It wakes the processes of other seats, never its own.
 
@@ -6,24 +6,26 @@ Not thread-safe by itself: whoever holds the seat lets one thread at a time in.
 """
 
 import zlib
+from array import array
 from typing import Final
 
 from tercio.dataplane.frames import (
     BATCH_BYTES,
-    FRAME,
     HEADER,
     IS_PARCEL,
     LARGEST,
     NOT_OWN,
     PARCEL,
+    RUN,
+    SIZE,
     TOPIC_LIMIT,
 )
 from tercio.dataplane.parcels import LIMIT, ParcelWriter
 from tercio.dataplane.rings import MARKS, Rings
 from tercio.errors import MessageTooLarge
 
-_PACK_FRAME: Final = FRAME.pack
-_FRAME_SIZE: Final = FRAME.size
+_RUN_SIZE: Final = RUN.size
+_SIZE: Final = SIZE.size
 _HEADER_SIZE: Final = HEADER.size
 
 
@@ -45,9 +47,13 @@ class RingWriter:
         self.sequence: int = words[self._sequence_word]
         # Never lowered: behind the head may lie what the holder before was killed in.
         self._reserve: int = max(words[self._reserve_word], self.head)
-        self._parts: list[bytes] = []
-        self._length = 0
-        self._count = 0
+        self._parts: list[bytes] = []  # runs that are complete
+        self._count = 0  # of messages in them
+        self._length = 0  # of all that waits
+        self._topic = b""  # of the run that grows, with its flags, sizes and bodies
+        self._flags = -1
+        self._sizes: list[int] = []
+        self._bodies: list[bytes] = []
         self.parcels = None if rings.parcels is None else ParcelWriter(rings.parcels, seat)
 
     @property
@@ -68,21 +74,43 @@ class RingWriter:
     def add(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
         """Put a message in the batch. Raises `MessageTooLarge`, and nothing was sent then."""
         size = len(body)
-        length = _FRAME_SIZE + len(topic) + size
+        length = self._length + _SIZE + size
         flags = 0 if own else NOT_OWN
+        if topic != self._topic or flags != self._flags or length > BATCH_BYTES:
+            self._begin(topic, body, flags)
+            return
+        self._length = length
+        self._sizes.append(size)
+        self._bodies.append(body)
+
+    def _begin(self, topic: bytes, body: bytes, flags: int) -> None:
+        """Add the first message of a run, in another batch if this one would be too long."""
         if len(topic) > TOPIC_LIMIT:
             raise MessageTooLarge(f"a topic of {len(topic)} bytes: the limit is {TOPIC_LIMIT}")
-        if length > LARGEST:
-            length = _FRAME_SIZE + len(topic) + PARCEL.size
+        frame = _RUN_SIZE + len(topic) + _SIZE
+        size = len(body)
+        if frame + size > LARGEST:
+            size = PARCEL.size
             flags |= IS_PARCEL
-        if self._length + length > BATCH_BYTES:
+        if self._length + frame + size > BATCH_BYTES:
             self.flush()
         if flags & IS_PARCEL:
             body = self._as_parcel(body)
-            size = PARCEL.size
-        self._parts += (_PACK_FRAME(size, len(topic), flags), topic, body)
-        self._length += length
-        self._count += 1
+        self._end_run()
+        self._topic, self._flags = topic, flags
+        self._length += frame + size
+        self._sizes.append(size)
+        self._bodies.append(body)
+
+    def _end_run(self) -> None:
+        sizes = self._sizes
+        if sizes:
+            count, topic = len(sizes), self._topic
+            table = SIZE.pack(sizes[0]) if count == 1 else array("I", sizes).tobytes()
+            self._parts += (RUN.pack(count, len(topic), self._flags), topic, table, *self._bodies)
+            self._count += count
+            self._sizes, self._bodies = [], []
+        self._flags = -1  # what comes next begins another one
 
     def _as_parcel(self, body: bytes) -> bytes:
         if len(body) > LIMIT:
@@ -97,6 +125,7 @@ class RingWriter:
 
     def flush(self) -> bool:
         """Write the batch and wake who sleeps; False if there was nothing."""
+        self._end_run()
         count = self._count
         if not count:
             return False
@@ -115,7 +144,7 @@ class RingWriter:
         header = HEADER.pack(head, self.sequence, length, count, total)
         if length <= BATCH_BYTES:
             self._put(head, b"".join((header, *parts)))
-        else:  # one frame: not worth a copy
+        else:  # one message: not worth a copy
             at = head
             for part in (header, *parts):
                 self._put(at, part)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tercio.bus.bus import Bus
-from tercio.dataplane.frames import FRAME, HEADER
+from tercio.dataplane.frames import HEADER, RUN
 from tercio.dataplane.rings import Rings
 from tercio.engines.embedded.bus import EmbeddedBus
 from tests.bus.conftest import PATIENCE, take, until
@@ -221,10 +221,10 @@ async def test_a_broken_member_is_counted_and_stops_nobody(
     messages = bus.subscribe("**")
     bus.reply("a", lambda topic, message: None)
     bodies = [
-        FRAME.pack(3, 2, 0) + b"\xff\xfe" + b"abc",  # no UTF-8
-        FRAME.pack(1, 1, 0) + b"a" + b"\xc1",  # no msgpack
-        FRAME.pack(2, 4, 0) + b".q.a" + b"xx",  # no request
-        FRAME.pack(200, 1, 0) + b"a" + b"x",  # longer than it is
+        RUN.pack(3, 2, 0) + b"\xff\xfe" + b"abc",  # no UTF-8
+        RUN.pack(1, 1, 0) + b"a" + b"\xc1",  # no msgpack
+        RUN.pack(2, 4, 0) + b".q.a" + b"xx",  # no request
+        RUN.pack(200, 1, 0) + b"a" + b"x",  # longer than it is
     ]
     for number, body in enumerate(bodies):
         head = rings.words[rings.heads + 2]
