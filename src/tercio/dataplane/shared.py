@@ -12,7 +12,7 @@ from tercio.dataplane.rings import Rings
 from tercio.dataplane.scoreboard import Scoreboard
 from tercio.dataplane.series import SeriesBoard
 
-RING_SIZE: Final = 1 << 20
+RING_SIZE: Final = 4 << 20
 """Bytes of a process' messages that others have not read yet."""
 
 
