@@ -34,6 +34,15 @@ class Nothing:
     def request_ended(self, status: int, seconds: float) -> None:
         pass
 
+    def request_refused(self, status: int) -> None:
+        pass
+
+    def connection_refused(self) -> None:
+        pass
+
+    def websocket_throttled(self) -> None:
+        pass
+
     def websocket_opened(self) -> None:
         pass
 

@@ -240,6 +240,11 @@ class Config:
         kinds.whole(0, 10_000_000, zero="nine tenths of the open-file limit"),
         "Connections a worker takes; more wait for another one, or for room.",
     )
+    limit_peer_connections: int = HTTP.option(
+        0,
+        kinds.whole(0, 10_000_000, zero="no limit"),
+        "Connections a worker takes of one address (IPv6: of one /64); trusted proxies have none.",
+    )
     limit_concurrency: int | None = HTTP.option(
         None,
         kinds.or_none(kinds.whole(1, 1_000_000)),
@@ -263,6 +268,11 @@ class Config:
         32,
         kinds.whole(1, 100_000),
         "WebSocket messages that may wait for the application before reading stops.",
+    )
+    ws_max_rate: int = HTTP.option(
+        0,
+        kinds.whole(0, 1_000_000, zero="any number"),
+        "WebSocket messages a second to take of one client; more have to wait.",
     )
     ws_per_message_deflate: bool = HTTP.option(
         True, kinds.switch(), "Offer compression to WebSocket clients."
@@ -458,7 +468,7 @@ class Config:
         "A worker that cannot reach Redis is not ready.",
     )
     ring_size: int = SHARING.option(
-        MIB,
+        4 * MIB,
         kinds.size(low=64 * KIB),
         "Memory for each worker's messages that others have not read yet.",
         instead=_FIXED,

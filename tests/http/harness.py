@@ -32,7 +32,9 @@ class Counts:
 
     def __init__(self) -> None:
         self.made = self.lost = self.begun = self.failed = self.opened = self.closed = 0
+        self.throttled = self.turned_away = 0
         self.statuses: list[int] = []
+        self.refused: list[int] = []
 
     @property
     def connections(self) -> int:
@@ -58,6 +60,15 @@ class Counts:
     def request_ended(self, status: int, seconds: float) -> None:
         assert seconds >= 0
         self.statuses.append(status)
+
+    def request_refused(self, status: int) -> None:
+        self.refused.append(status)
+
+    def connection_refused(self) -> None:
+        self.turned_away += 1
+
+    def websocket_throttled(self) -> None:
+        self.throttled += 1
 
     def websocket_opened(self) -> None:
         self.opened += 1

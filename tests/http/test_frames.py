@@ -41,6 +41,8 @@ def ours(pieces: list[bytes], *, deflate: bool) -> Verdict:
             reader.feed(piece)
             while (part := reader.read()) is not None:
                 opcode, content = part
+                if opcode == frames.CONTINUATION:
+                    continue  # a part of a message that is not complete
                 if opcode == frames.TEXT:
                     frames.text(content)
                 parts.append((int(opcode), content))

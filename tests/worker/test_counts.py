@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tercio.dataplane.scoreboard import DURATION_WORDS, Field, Row, Scoreboard
+from tercio.metrics.builtin import of_scoreboard
 from tercio.worker.counts import Counts
 
 
@@ -73,3 +74,38 @@ def test_a_connection_that_is_gone_leaves_no_request_in_flight(row: Row) -> None
         assert (row[Field.CONNECTIONS], row[Field.IN_FLIGHT], row[Field.REQUESTS]) == (0, 1, 1)
 
     asyncio.run(serve())
+
+
+def test_what_was_refused_is_in_its_class_and_no_request(row: Row) -> None:
+    async def serve() -> None:
+        counts = Counts(row)
+        counts.request_begun()
+        counts.request_begun()
+        counts.request_ended(200, 0.25)
+        counts.request_refused(400)
+        counts.request_refused(501)
+        counts.request_ended(404, 0.25)
+
+    asyncio.run(serve())
+    assert (row[Field.REQUESTS], row[Field.REFUSED], row[Field.IN_FLIGHT]) == (2, 2, 0)
+    statuses = [row[field] for field in range(Field.STATUS_1XX, Field.STATUS_5XX + 1)]
+    assert statuses == [0, 1, 0, 2, 1]
+    assert sum(row.words[DURATION_WORDS]) == 2
+
+
+def test_the_metric_of_requests_shows_what_clients_saw() -> None:
+    board = Scoreboard.create(1)
+    counts = Counts(board.row(0))
+    counts.request_begun()
+    counts.request_ended(0, 0.25)
+    counts.request_refused(431)
+    counts.connection_refused()
+    counts.websocket_throttled()
+    values = {family.shown_name: family.series for family in of_scoreboard(board)}
+    board.close()
+    by_status = {
+        dict(key)["status"]: value for key, value in values["tercio_requests_total"].items()
+    }
+    assert {status: value for status, value in by_status.items() if value} == {"4xx": 1, "none": 1}
+    for name in ("requests_refused", "connections_refused", "websockets_throttled"):
+        assert values[f"tercio_{name}_total"] == {(): 1}

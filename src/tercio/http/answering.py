@@ -174,6 +174,7 @@ class Answering(Reading):
 
     def _say_no(self, reason: BadRequest) -> None:
         text = reason.text.encode("ascii", "replace")
+        self.service.hooks.request_refused(reason.status)
         self.transport.write(plain(self.service.head_lines, reason.status, text))
         self.close()
 

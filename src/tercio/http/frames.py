@@ -113,7 +113,11 @@ class FrameReader:
         self._message = None
 
     def read(self) -> tuple[int, bytes] | None:
-        """The opcode and content of the next message or control frame. Raises `Violation`."""
+        """The opcode and content of the next message or control frame. Raises `Violation`.
+
+        A part of a message comes as a continuation with what it grew to. It is taken care of, and
+        tells how much there was to do.
+        """
         while True:
             buffer = self._buffer
             at = self._at
@@ -158,8 +162,7 @@ class FrameReader:
             content = apply_mask(buffer[start:end], buffer[start - 4 : start])
             if first == 0x81 or first == 0x82 or first & 0x08:
                 return first & 0x0F, content
-            if (message := self._add(first, content)) is not None:
-                return message
+            return self._add(first, content)
 
     def _check(self, first: int, second: int) -> None:
         """Look at the first two bytes of a frame that isn't a whole message."""
@@ -193,7 +196,7 @@ class FrameReader:
     def _too_large(self) -> Violation:
         return Violation(TOO_LARGE, f"a message has more than {self._max_size} bytes")
 
-    def _add(self, first: int, content: bytes) -> tuple[int, bytes] | None:
+    def _add(self, first: int, content: bytes) -> tuple[int, bytes]:
         """Take a frame of a compressed message, or of one in several frames."""
         is_last = bool(first & FIN)
         opcode = first & 0x0F
@@ -221,7 +224,7 @@ class FrameReader:
         # Joined at once: a list of a million fragments of a byte each would be 40 times as large.
         before += content
         if not is_last:
-            return None
+            return CONTINUATION, content
         self._message = None
         return self._opcode, bytes(before)
 

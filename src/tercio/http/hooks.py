@@ -8,12 +8,21 @@ class Hooks(Protocol):
 
     def connection_made(self) -> None: ...
     def connection_lost(self) -> None: ...
+    def connection_refused(self) -> None:
+        """One was closed as it came: its peer has too many. It was never made."""
+
     def request_begun(self) -> None: ...
     def request_ended(self, status: int, seconds: float) -> None:
         """The answer is complete, or will never be; status 0 = nothing was answered."""
 
+    def request_refused(self, status: int) -> None:
+        """The server said no to what never became a request, or to a WebSocket's handshake."""
+
     def websocket_opened(self) -> None: ...
     def websocket_closed(self) -> None: ...
+    def websocket_throttled(self) -> None:
+        """One has to wait: its client sent more messages than it may."""
+
     def app_failed(self) -> None:
         """An exception left the application."""
 

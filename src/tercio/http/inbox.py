@@ -70,7 +70,5 @@ class Inbox:
             self._size = 0
             if self.is_full:
                 self.is_full = False
-                # Not at once: an application that finds a message each time would never let the
-                # loop go.
-                self._loop.call_soon(self.room)
+                self.room()
         return message

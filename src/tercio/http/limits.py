@@ -36,6 +36,8 @@ class Limits:
     websocket_size: int
     websocket_queue: int
     """Messages that may wait for the application before reading stops."""
+    websocket_rate: int
+    """Messages a second that one client may send, 0 = any number."""
     websocket_deflate: bool
     """Whether messages may be compressed."""
     ping_interval: float
@@ -59,6 +61,7 @@ class Limits:
             concurrency=config.limit_concurrency,
             websocket_size=config.ws_max_size,
             websocket_queue=config.ws_max_queue,
+            websocket_rate=config.ws_max_rate,
             websocket_deflate=config.ws_per_message_deflate,
             ping_interval=config.ws_ping_interval,
             ping_timeout=config.ws_ping_timeout,

@@ -14,6 +14,7 @@ from tercio.http.hooks import Hooks, Watch
 from tercio.http.limits import Limits
 from tercio.http.proxies import Proxies
 from tercio.http.response import HEAD
+from tercio.http.turns import Turns
 
 if TYPE_CHECKING:
     from tercio.http.request import Request
@@ -84,6 +85,7 @@ class Service:
         "sends_files",
         "settled",
         "state",
+        "turns",
         "watch",
     )
 
@@ -109,6 +111,7 @@ class Service:
         self.proxies = proxies
         self.access = access
         self.loop = asyncio.get_running_loop()
+        self.turns = Turns(self.loop)
         # asyncio joins them anyway, or (CVE-2024-12254) forgets to say when its buffer is full.
         self.has_writelines = not isinstance(self.loop, asyncio.BaseEventLoop)
         """Whether the transports write several buffers at once, without a copy."""

@@ -6,8 +6,7 @@
        |                   +--violation, no pong, connection lost-> ENDED
        +--refused--> ENDED
 
-What waits is bounded both ways. `send` waits while the transport is full. While the inbox is full,
-what came stays uncut, and nothing more is read.
+What waits is bounded both ways. `send` waits while the transport is full; what comes is `Intake`'s.
 """
 
 import asyncio
@@ -18,21 +17,18 @@ from tercio.http import frames
 from tercio.http.asgi import Message, Scope
 from tercio.http.deflate import WORTH_IT, Deflate
 from tercio.http.errors import ClientDisconnected
-from tercio.http.frames import FrameReader, Violation
 from tercio.http.handshake import Refusal, examine
-from tercio.http.inbox import Inbox
+from tercio.http.intake import Intake
 from tercio.http.linger import Lingering
 from tercio.http.opening import Opening, Outcome
 from tercio.http.outbox import Outbox
 from tercio.http.pings import Overdue, Pings
 from tercio.http.response import plain
 from tercio.http.service import Service
-from tercio.http.transports import bytes_wait, is_hung_up
+from tercio.http.transports import bytes_wait
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds for the client to answer a close frame."""
-
-_RECEIVE: Final = "websocket.receive"
 
 
 class Phase(Enum):
@@ -63,12 +59,10 @@ class WebSocket(asyncio.Protocol):
         self._phase = Phase.OPENING
         self._opening: Opening | None = None
         self._deflate: Deflate | None = None
-        self._frames = FrameReader(limits.websocket_size)
-        self._inbox = Inbox(service.loop, limits.websocket_queue, self._read_on)
         self._outbox = Outbox(service, transport)
         self._pings = Pings(limits.ping_interval, limits.ping_timeout)
+        self._intake = Intake(service, transport, self, self._outbox, self._pings)
         self._is_heard = False  # since the last look of the sweep
-        self._is_reading_paused = False
         self._is_closed_by_app = False
         self._is_lost = False
         self._closes_by = 0.0
@@ -79,18 +73,19 @@ class WebSocket(asyncio.Protocol):
         service.joined(self)
         service.hooks.websocket_opened()
         if rest:
-            self._frames.feed(rest)
+            self._intake.keep(rest)
         answer = examine(self._scope, deflate=service.limits.websocket_deflate)
         if isinstance(answer, Refusal):
+            service.hooks.request_refused(answer.status)
             head_lines = service.head_lines + answer.lines
             self.transport.write(plain(head_lines, answer.status, answer.text.encode()))
             self._finish()
             return
         self._opening = Opening(self._scope, answer)
-        self._inbox.put({"type": "websocket.connect"}, 0)
+        self._intake.inbox.put({"type": "websocket.connect"}, 0)
         self.task = service.spawn(self._run())
         if rest:
-            self._pause_reading()
+            self._intake.pause()
 
     # service.Peer
 
@@ -103,20 +98,18 @@ class WebSocket(asyncio.Protocol):
             self._begin_close(*self._service.goodbye)
 
     def sweep(self, now: float) -> None:
-        if self._outbox.is_stuck(now):
+        if self._outbox.is_stuck(now) or self._intake.is_hung_up:
             self.abort()
-        elif self._is_reading_paused and is_hung_up(self.transport):
-            self.abort()  # nobody reads, so nobody else would notice
         elif self._phase is Phase.OPENING and self.task is not None and self.task.done():
             self.task = None  # cancelled before its first step: nobody will answer
             self._leave(frames.INTERNAL_ERROR)
         elif self._phase is _OPEN:
-            is_heard = self._is_heard or self._is_reading_paused
+            is_heard = self._is_heard or self._intake.is_paused
             self._is_heard = False
             try:
                 ping = self._pings.look(now, is_heard)
             except Overdue:
-                self._fail(frames.INTERNAL_ERROR, "keepalive ping timeout")
+                self.fail(frames.INTERNAL_ERROR, "keepalive ping timeout")
                 return
             if ping is not None:
                 self.transport.write(frames.frame(frames.FIN | frames.PING, ping))
@@ -131,15 +124,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._is_heard = True
-        self._frames.feed(data)
-        if self._phase is _OPEN or self._phase is Phase.CLOSING:
-            if not self._is_reading_paused:
-                self._cut()
-        elif self._phase is Phase.OPENING:
-            # Nobody may speak before the handshake is over. What comes all the same has to wait.
-            self._pause_reading()
-        else:
-            self._frames.drop()
+        self._intake.take(data)
 
     def eof_received(self) -> None:
         self._end()  # who sends no more is gone, with or without a close frame before
@@ -155,65 +140,21 @@ class WebSocket(asyncio.Protocol):
         self._service.hooks.connection_lost()
         self._service.left(self)
 
-    # What comes
+    # What the intake finds
 
-    def _cut(self) -> None:
-        """Take messages and control frames out of what came, as long as there is room."""
-        read = self._frames.read
-        put = self._inbox.put
-        pongs: list[bytes] = []
-        message: Message
-        closing: tuple[int, str] | None = None
-        violation: Violation | None = None
-        try:
-            while (part := read()) is not None:
-                opcode, content = part
-                if opcode == frames.TEXT:
-                    message = {"type": _RECEIVE, "text": frames.text(content)}
-                elif opcode == frames.BINARY:
-                    message = {"type": _RECEIVE, "bytes": content}
-                elif opcode == frames.PING:
-                    pongs.append(frames.frame(frames.FIN | frames.PONG, content))
-                    continue
-                elif opcode == frames.PONG:
-                    self._pings.pong(content)
-                    continue
-                else:
-                    closing = frames.read_close(content)
-                    break
-                # After our close frame, what the client said meanwhile is void.
-                if self._phase is _OPEN and put(message, len(content)):
-                    self._pause_reading()
-                    break
-        except Violation as error:
-            violation = error
-        if pongs and self._phase is _OPEN:
-            self._outbox.answer_pings(pongs)
-        if violation is not None:
-            self._fail(violation.code, violation.reason)
-        elif closing is not None:
-            self._closed(*closing)
-
-    def _closed(self, code: int, reason: str) -> None:
+    def closed(self, code: int, reason: str) -> None:
         """The client's close frame came."""
         if self._phase is _OPEN:
             self.transport.write(frames.close_frame(code, reason))
-            self._inbox.end(code, reason)
+            self._intake.inbox.end(code, reason)
         self._finish()
 
-    def _pause_reading(self) -> None:
-        if not self._is_reading_paused and not self.transport.is_closing():
-            self._is_reading_paused = True
-            self.transport.pause_reading()
-
-    def _read_on(self) -> None:
-        """There is room: first for what has come already."""
-        if not self._is_reading_paused or self._phase is Phase.OPENING:
-            return
-        self._is_reading_paused = False
-        self._cut()
-        if not self._is_reading_paused and not self._is_lost and not self.transport.is_closing():
-            self.transport.resume_reading()
+    def fail(self, code: int, reason: str) -> None:
+        """End it for a fault of the client's."""
+        if self._phase is _OPEN:
+            self.transport.write(frames.close_frame(code, reason))
+            self._intake.inbox.end(code, reason)
+        self._linger()
 
     # How it ends
 
@@ -222,20 +163,13 @@ class WebSocket(asyncio.Protocol):
         self.transport.write(frames.close_frame(code, reason))
         self._phase = Phase.CLOSING
         self._closes_by = self._service.now + CLOSE_TIMEOUT
-        self._inbox.end(code, reason)
+        self._intake.inbox.end(code, reason)
         # The client's answer is to be read, whatever waits before it.
-        self._read_on()
-
-    def _fail(self, code: int, reason: str) -> None:
-        """End it for a fault of the client's."""
-        if self._phase is _OPEN:
-            self.transport.write(frames.close_frame(code, reason))
-            self._inbox.end(code, reason)
-        self._linger()
+        self._intake.begin_close()
 
     def _finish(self) -> None:
         """All is said. To close while bytes of the client are unread would send a reset."""
-        if self._frames.left or bytes_wait(self.transport):
+        if self._intake.left or bytes_wait(self.transport):
             self._linger()
         else:
             self._end()
@@ -243,8 +177,8 @@ class WebSocket(asyncio.Protocol):
     def _end(self) -> None:
         """Close when what was written is sent."""
         self._phase = Phase.ENDED
-        self._frames.drop()
-        self._inbox.end(frames.ABNORMAL, "")
+        self._intake.end()
+        self._intake.inbox.end(frames.ABNORMAL, "")
         self._outbox.end()
         self.transport.close()
 
@@ -260,8 +194,8 @@ class WebSocket(asyncio.Protocol):
             return
         self._phase = Phase.ENDED
         self._is_lost = True
-        self._frames.drop()
-        self._inbox.end(frames.ABNORMAL, "")
+        self._intake.end()
+        self._intake.inbox.end(frames.ABNORMAL, "")
         self._outbox.free()  # nobody calls resume_writing any more
         self._service.hooks.websocket_closed()
         if self.task is not None:
@@ -273,7 +207,7 @@ class WebSocket(asyncio.Protocol):
         service = self._service
         code = frames.INTERNAL_ERROR
         try:
-            result: object = await service.app(self._scope, self._inbox.get, self._send)  # type: ignore[func-returns-value]
+            result: object = await service.app(self._scope, self._intake.inbox.get, self._send)  # type: ignore[func-returns-value]
             if result is not None:
                 service.log.error("ASGI callable should return None, but returned '%s'.", result)
             elif self._phase is Phase.OPENING:
@@ -356,6 +290,6 @@ class WebSocket(asyncio.Protocol):
             self._phase = Phase.OPEN
             self._opening = None
             self._deflate = opening.handshake.deflate
-            self._frames.agree(self._deflate)
+            self._intake.open(self._deflate)
             self.begin_drain()
-            self._read_on()
+            self._intake.go_on()

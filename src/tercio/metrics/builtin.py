@@ -91,6 +91,9 @@ _HELP: Final = {
     "LOG_DROPPED": "Log lines that nobody read in time",
     "ERRORS": "Exceptions that left the application",
     "ACCEPTED": "Connections accepted",
+    "REFUSED": "Requests that no application saw, being malformed, too large or too slow",
+    "PEERS_REFUSED": "Connections closed as they came, as their client had too many",
+    "WS_THROTTLED": "Times that a WebSocket had to wait, as it had sent too many messages",
     "STATE_USED": "What the shared state takes",
     "STATE_KEYS": "Keys in the shared state",
     "BUS_SENT": "Messages published",
@@ -111,6 +114,9 @@ _NAMES: Final = {
     "ERRORS": "app_errors",
     "ACCEPTED": "connections_accepted",
     "LOG_DROPPED": "log_lines_dropped",
+    "REFUSED": "requests_refused",
+    "PEERS_REFUSED": "connections_refused",
+    "WS_THROTTLED": "websockets_throttled",
     "STATE_USED": "state_used_bytes",
 }
 
@@ -172,7 +178,8 @@ def _requests(totals: dict[Field, int]) -> Family:
     family = REQUESTS.family()
     for status, field in _STATUSES.items():
         family.add(totals[field], {"status": status})
-    unanswered = totals[Field.REQUESTS] - sum(totals[field] for field in _STATUSES.values())
+    ended = totals[Field.REQUESTS] + totals[Field.REFUSED]
+    unanswered = ended - sum(totals[field] for field in _STATUSES.values())
     # The words of a living worker are read while it counts: a request may be in one of two.
     return family.add(max(0, unanswered), {"status": "none"})
 

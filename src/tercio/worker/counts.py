@@ -15,6 +15,9 @@ _REQUESTS: Final = int(Field.REQUESTS)
 _DURATION_US: Final = int(Field.DURATION_US)
 _ERRORS: Final = int(Field.ERRORS)
 _ACCEPTED: Final = int(Field.ACCEPTED)
+_REFUSED: Final = int(Field.REFUSED)
+_PEERS_REFUSED: Final = int(Field.PEERS_REFUSED)
+_WS_THROTTLED: Final = int(Field.WS_THROTTLED)
 _DURATIONS: Final = int(Field.DURATIONS)
 
 # Requests, the statuses by their first digit and the durations lie side by side: packed at once,
@@ -49,6 +52,7 @@ class Counts:
         "_in_flight",
         "_is_stored",
         "_loop",
+        "_refused",
         "_websockets",
         "_words",
     )
@@ -56,13 +60,14 @@ class Counts:
     def __init__(self, row: Row) -> None:
         self._words = row.words
         self._accepted = self._connections = self._websockets = self._errors = 0
-        self._in_flight = 0
+        self._in_flight = self._refused = 0
         self._duration = 0.0  # seconds
         self._by_duration = [0] * (len(DURATION_BOUNDS) + 1)  # but for the bucket below
         self._bucket = 0  # of the last duration; most are like the one before them
         self._in_bucket = 0
         self._below, self._above = _BELOW[0], _ABOVE[0]
-        self._digits = [0] * 6  # requests by the first digit of their status, 0 = no answer
+        # Requests and what was refused, by the first digit of their status, 0 = no answer.
+        self._digits = [0] * 6
         self._is_stored = True
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -100,6 +105,20 @@ class Counts:
                 self._loop = asyncio.get_running_loop()
             self._loop.call_soon(self._store)
 
+    def request_refused(self, status: int) -> None:
+        # In its class, as clients see it, and by itself: who counts requests to know how much an
+        # application has done, or when its worker is to be replaced, must not count these.
+        self._refused += 1
+        self._digits[status // 100] += 1
+        self._words[_REFUSED] = self._refused
+        self._store()
+
+    def connection_refused(self) -> None:
+        self._words[_PEERS_REFUSED] += 1  # seldom: nobody keeps the number
+
+    def websocket_throttled(self) -> None:
+        self._words[_WS_THROTTLED] += 1
+
     def websocket_opened(self) -> None:
         self._websockets += 1
         self._words[_WEBSOCKETS] = self._websockets
@@ -130,7 +149,7 @@ class Counts:
         _ENDED.pack_into(
             self._words,
             _ENDED_AT,
-            sum(digits),
+            sum(digits) - self._refused,
             ones,
             twos,
             threes,
