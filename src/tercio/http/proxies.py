@@ -55,6 +55,10 @@ class Proxies:
         # The same few proxies stand in every request.
         self._node = lru_cache(maxsize=1024)(self._parse)
 
+    @property
+    def trusts_everyone(self) -> bool:
+        return self._everyone
+
     def trusts(self, host: str | None) -> bool:
         """Whether to believe a peer: its address, or the path of the Unix socket it came by."""
         if self._everyone:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
+from tercio.servers.peers import Counted, Peers, turn_away
+
 _log = logging.getLogger("tercio.acceptor")
 
 _BATCH: Final = 4
@@ -56,6 +58,7 @@ class Acceptor:
         protocol: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
         gate: Gate,
+        peers: Peers | None = None,
     ) -> None:
         listener.setblocking(False)
         if listener.family != socket.AF_UNIX:
@@ -65,7 +68,10 @@ class Acceptor:
         self._protocol = protocol
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._connection = _connections_of(listener)
+        # Who comes over a Unix socket has no address.
+        self._peers = peers if listener.family != socket.AF_UNIX else None
+        counted = Counted if self._peers is not None else socket.socket
+        self._connection = _connections_of(listener, counted)
         # To ask costs 0.6 us, and an accept() that finds nothing 4 us: it raises an exception.
         self._waiting = select.poll()
         self._waiting.register(listener, select.POLLIN)
@@ -112,7 +118,7 @@ class Acceptor:
             if not self._gate.has_room():
                 return
             try:
-                fd, _ = self.listener._accept()  # type: ignore[attr-defined]
+                fd, address = self.listener._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -121,9 +127,27 @@ class Acceptor:
                 # The listener stays readable: without a pause this would be a busy loop.
                 self._gate.ran_out(error)
                 return
-            self.take(self._connection(fileno=fd))
+            connection = self._connection(fileno=fd)
+            # macOS gives no address for one that is gone already.
+            if self._peers is None or self._is_admitted(connection, address[0] if address else ""):
+                self.take(connection)
             if not self._waiting.poll(0):
                 return
+
+    def _is_admitted(self, connection: socket.socket, host: str) -> bool:
+        """Whether its peer may have one more; if not, it is closed.
+
+        Nothing is said. A client whose request is on its way would be sent a reset, and a reset
+        destroys an answer that it has not read: to deliver one means to wait for the request, which
+        is the very place that was to be kept.
+        """
+        assert self._peers is not None
+        key = self._peers.admit(host)
+        if key is None:
+            turn_away(connection)
+            return False
+        cast("Counted", connection).place = partial(self._peers.leave, key)
+        return True
 
     async def _connect(self, connection: socket.socket) -> None:
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
@@ -163,12 +187,14 @@ def _notice_the_dead(listener: socket.socket) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
-def _connections_of(listener: socket.socket) -> Callable[..., socket.socket]:
+def _connections_of(
+    listener: socket.socket, base: type[socket.socket]
+) -> Callable[..., socket.socket]:
     """Sockets of the listener's kind, which know it by heart.
 
     `socket.accept` and the loops ask each socket for its family and type, and it makes an enum of
     a number each time: 4 us a connection, of 40.
     """
     family, kind = int(listener.family), int(listener.type)
-    known: Any = type("Connection", (socket.socket,), {"family": family, "type": kind})
+    known: Any = type("Connection", (base,), {"family": family, "type": kind})
     return partial(known, family, kind, listener.proto)

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from tercio.servers.acceptor import Acceptor
+from tercio.servers.peers import Peers
 
 _SHARE: Final = 0.9
 """Of the open-file limit. The rest is the application's: its database, its files."""
@@ -29,7 +30,7 @@ class Entrance:
 
     ``limit`` is the most connections to hold, 0 for a share of the open-file limit; ``held`` says
     how many have a protocol now; ``settled`` is called when none is on its way any more; ``note``
-    takes a level and a line for the cluster's events.
+    takes a level and a line for the cluster's events. ``peers`` bounds what one of them may have.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Entrance:
         held: Callable[[], int],
         settled: Callable[[], None],
         note: Callable[[str, str], None],
+        peers: Peers | None = None,
     ) -> None:
-        self._acceptors = [Acceptor(each, protocol, tls, self) for each in listeners]
+        self._acceptors = [Acceptor(each, protocol, tls, self, peers) for each in listeners]
         self._limit = limit or _share_of_descriptors()
         self._held = held
         self._settled = settled

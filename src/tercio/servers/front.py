@@ -11,12 +11,14 @@ from tercio.errors import ConfigError
 from tercio.http import tls
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
+from tercio.http.proxies import Proxies
 from tercio.http.transports import descriptor_of
 from tercio.servers import probe
 from tercio.servers.certificates import Certificates
 from tercio.servers.drain import Drain, Drained
 from tercio.servers.entrance import Entrance
 from tercio.servers.lifespan import Lifespan
+from tercio.servers.peers import Peers
 from tercio.servers.port import Cut
 
 
@@ -68,6 +70,7 @@ class Front(ABC):
             held=lambda: len(engine.peers),
             settled=self._settled,
             note=self._note,
+            peers=self._peers(hooks),
         )
         engine.settled = self._settled
         if context is not None:
@@ -126,6 +129,18 @@ class Front(ABC):
         """What ``--header`` adds to every response: names and values."""
         parts = (line.partition(":") for line in self.config.header)
         return [(name.strip(), value.strip()) for name, _, value in parts]
+
+    def _peers(self, hooks: Hooks) -> Peers | None:
+        limit = self.config.limit_peer_connections
+        if not limit:
+            return None
+        trusted = Proxies(self.config.forwarded_allow_ips)
+        if trusted.trusts_everyone:
+            self._note(
+                "warning",
+                "--limit-peer-connections has no effect: --forwarded-allow-ips trusts everybody",
+            )
+        return Peers(limit, trusted, hooks.connection_refused, self._note)
 
     def _settled(self) -> None:
         if self._entrance is not None:
