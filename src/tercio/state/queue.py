@@ -7,6 +7,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from tercio.codec import decode, encode
 from tercio.errors import QueueFull
 from tercio.state.engine import StateEngine
+from tercio.state.keys import shown
 from tercio.state.notifier import POLL, Notifier
 from tercio.state.taking import take
 from tercio.state.verbs import Pop, Push, PutBack, Size
@@ -44,7 +45,7 @@ class Queue(Generic[T]):
         while not await self._engine.run(verb):
             left = ROOM_POLL if deadline is None else deadline - loop.time()
             if left <= 0.0:
-                raise QueueFull(f"the queue holds its {self._capacity} items")
+                raise QueueFull(f"{shown(self._key)} is full: it takes {self._capacity}")
             await asyncio.sleep(min(left, ROOM_POLL))
         self._notifier.notify(self._key)
 
@@ -68,7 +69,7 @@ class Queue(Generic[T]):
             while (item := await self._take()) is None:
                 left = POLL if deadline is None else deadline - loop.time()
                 if left <= 0.0:
-                    raise TimeoutError(f"no item came within {timeout:g} s")
+                    raise TimeoutError(f"no item came into {shown(self._key)} within {timeout:g} s")
                 await watch.wait(min(left, POLL))
         finally:
             watch.close()

@@ -6,6 +6,7 @@ from tercio.codec import decode, encode
 from tercio.errors import QueueFull
 from tercio.state.caller import Caller
 from tercio.state.group import member_key
+from tercio.state.keys import shown
 from tercio.state.verbs import Join, Leave, Members, Pop, Push, Size
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class SyncQueue(Generic[T]):
         """As `Queue.put`."""
         verb = Push(self._key, encode(item), self._capacity, self._ttl)
         if not self._caller.until(lambda: self._caller.run(verb) or None, timeout):
-            raise QueueFull(f"the queue holds its {self._capacity} items")
+            raise QueueFull(f"{shown(self._key)} is full: it takes {self._capacity}")
         self._caller.notifier.notify(self._key)
 
     def put_nowait(self, item: T) -> None:
@@ -38,7 +39,7 @@ class SyncQueue(Generic[T]):
         """As `Queue.get`."""
         item = self._caller.until(lambda: self._caller.run(Pop(self._key)), timeout)
         if item is None:
-            raise TimeoutError(f"no item came within {timeout} s")
+            raise TimeoutError(f"no item came into {shown(self._key)} within {timeout} s")
         return cast("T", decode(item, cast("Any", self._type)))
 
     def size(self) -> int:
