@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.dataplane.board import Board
-from benchmarks.dataplane.peers import Deliver, Peer
+from benchmarks.dataplane.peers import TOPIC, Deliver, Peer
 from benchmarks.dataplane.worker import Load, take_part
 
 from tercio import cluster
@@ -23,12 +23,12 @@ class InCluster(Peer):
     """As an application uses it."""
 
     async def join(self, me: int, deliver: Deliver) -> None:
-        cluster.bus.on("bench.topic", lambda _, message: deliver(message), type=bytes, own=False)
+        cluster.bus.on(TOPIC, deliver, type=bytes, own=False)
 
     async def publish(self, messages: list[bytes]) -> None:
         publish = cluster.bus.publish
         for message in messages:
-            publish("bench.topic", message)
+            publish(TOPIC, message)
 
     def tell(self) -> dict[str, int]:
         return cluster.bus.counters()

@@ -4,7 +4,7 @@ import asyncio
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 
-from benchmarks.dataplane.peers import Deliver, Peer
+from benchmarks.dataplane.peers import TOPIC, Deliver, Peer
 
 from tercio.bus.bus import Bus
 from tercio.dataplane.shared import RING_SIZE, Shared
@@ -29,7 +29,7 @@ class Tercio(Peer):
 
     async def join(self, me: int, deliver: Deliver) -> None:
         self.bus = self._open(me)
-        self.bus.on("bench.topic", lambda _, message: deliver(message), type=bytes, own=False)
+        self.bus.on(TOPIC, deliver, type=bytes, own=False)
         self.bus.start()
 
     def _open(self, me: int) -> Bus:
@@ -40,7 +40,7 @@ class Tercio(Peer):
     async def publish(self, messages: list[bytes]) -> None:
         publish = self.bus.publish
         for message in messages:
-            publish("bench.topic", message)
+            publish(TOPIC, message)
 
     def tell(self) -> dict[str, int]:
         return self.bus.counters()
@@ -56,10 +56,10 @@ class TercioIterated(Tercio):
 
     async def _listen(self, deliver: Deliver) -> None:
         # Room for the whole window: what is measured is no loss.
-        subscription = self.bus.subscribe("bench.topic", type=bytes, own=False, capacity=1 << 14)
+        subscription = self.bus.subscribe(TOPIC, type=bytes, own=False, capacity=1 << 14)
         async with subscription as messages:
             async for message in messages:
-                deliver(message)
+                deliver(TOPIC, message)
 
 
 class LargeRings(Tercio):

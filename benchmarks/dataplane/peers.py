@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 SPAWN = multiprocessing.get_context("spawn")
 
-Deliver = Callable[[bytes], None]
+Deliver = Callable[[str, bytes], None]
+"""Takes a topic and a body."""
+
+TOPIC = "bench.topic"
 
 _LENGTH = struct.Struct("<I")
 _ROOM = 1 << 26  # bytes that a transport takes before it asks to pause: the window is less
@@ -77,13 +80,13 @@ class RedisPy(Peer):
     async def join(self, me: int, deliver: Deliver) -> None:
         self._redis = self._connect()
         subscription = self._redis.pubsub()
-        await subscription.subscribe("bench")
+        await subscription.subscribe(TOPIC)
         await subscription.get_message(timeout=5)  # that it is subscribed
 
         async def listen() -> None:
             async for message in subscription.listen():
                 if message["type"] == "message":
-                    deliver(message["data"])
+                    deliver(TOPIC, message["data"])
 
         self._task = asyncio.create_task(listen())
 
@@ -94,11 +97,11 @@ class RedisPy(Peer):
 
     async def publish(self, messages: list[bytes]) -> None:
         if len(messages) == 1:
-            await self._redis.publish("bench", messages[0])
+            await self._redis.publish(TOPIC, messages[0])
             return
         pipeline = self._redis.pipeline(transaction=False)
         for message in messages:
-            pipeline.publish("bench", message)
+            pipeline.publish(TOPIC, message)
         await pipeline.execute()
 
 
@@ -128,14 +131,14 @@ class LeanRedis(RedisPy):
                 self._reader.feed(data)
                 while (message := self._reader.gets()) is not False:
                     if message[0] == b"message":
-                        deliver(message[2])
+                        deliver(TOPIC, message[2])
                     else:
                         subscribed.set()
 
         subscribed = asyncio.Event()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_unix_connection(Listening, self._path)
-        transport.write(b"SUBSCRIBE bench\r\n")
+        transport.write(b"SUBSCRIBE bench.topic\r\n")
         await subscribed.wait()
         self._writing, _ = await loop.create_unix_connection(asyncio.Protocol, self._path)
         self._writing.set_write_buffer_limits(_ROOM)
@@ -143,7 +146,7 @@ class LeanRedis(RedisPy):
     async def publish(self, messages: list[bytes]) -> None:
         parts: list[bytes] = []
         for message in messages:
-            parts.append(b"*3\r\n$7\r\nPUBLISH\r\n$5\r\nbench\r\n$%d\r\n" % len(message))
+            parts.append(b"*3\r\n$7\r\nPUBLISH\r\n$11\r\nbench.topic\r\n$%d\r\n" % len(message))
             parts += message, b"\r\n"
         self._writing.write(b"".join(parts))
 
@@ -175,7 +178,7 @@ class _Frames(asyncio.Protocol):
             end = at + header + _LENGTH.unpack_from(data, at)[0]
             if end > size:
                 break
-            self._deliver(data[at + header : end])
+            self._deliver(TOPIC, data[at + header : end])
             at = end
         rest = data[at:]
         self._parts, self._have = [rest] if rest else [], len(rest)
@@ -217,14 +220,14 @@ class Relay(Peer):
         for end in self._ends:
             if end is not own:
                 end.close()
-        take = deliver if self.is_raw else lambda body: deliver(pickle.loads(body)[1])
+        take = deliver if self.is_raw else lambda _, body: deliver(*pickle.loads(body))
         loop = asyncio.get_running_loop()
         _, self._frames = await loop.create_unix_connection(lambda: _Frames(take), sock=own)
 
     async def publish(self, messages: list[bytes]) -> None:
         parts: list[bytes] = []
         for message in messages:
-            body = message if self.is_raw else pickle.dumps(("bench", message))
+            body = message if self.is_raw else pickle.dumps((TOPIC, message))
             parts += _LENGTH.pack(len(body)), body
         self._frames.transport.write(b"".join(parts))
 
@@ -258,7 +261,7 @@ async def _pass_on(ends: list[socket.socket], is_raw: bool) -> None:
     def from_worker(sender: int) -> Deliver:
         others = [waiting[i] for i in range(len(ends)) if i != sender]
 
-        def deliver(body: bytes) -> None:
+        def deliver(_: str, body: bytes) -> None:
             nonlocal is_planned
             value = None if is_raw else pickle.loads(body)
             for parts in others:
@@ -292,7 +295,7 @@ class Queues(Peer):
 
         def take() -> None:
             while True:
-                loop.call_soon_threadsafe(deliver, get())
+                loop.call_soon_threadsafe(deliver, TOPIC, get())
 
         threading.Thread(target=take, daemon=True).start()
         self._others = [q.put for i, q in enumerate(self._queues) if i != me]  # type: ignore[attr-defined]
