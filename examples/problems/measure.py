@@ -251,7 +251,7 @@ def main() -> None:
             rounds[way].append(measure())
     sys.stdout.write("\n".join(table(options.question, rounds)))
     sys.stdout.write(
-        f"\n\n{WORKERS} workers, {options.count} a round, {options.rounds} rounds, "
+        f"\n\n{WORKERS} workers, {options.count:,} a round, {options.rounds} rounds, "
         f"{os.cpu_count()} CPUs, Python {platform.python_version()}\n"
     )
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -132,3 +133,22 @@ def test_q29_totals_are_exact_although_workers_die() -> None:
             made += kill_and_wait(cluster, slot)
         assert cluster.get_json("/total") == made
         assert f"\nhits_total {made}" in cluster.get("/metrics").decode()
+
+
+@linux
+def test_the_figures_of_a_page_can_be_made_anew() -> None:
+    command = ["examples.problems.measure", "q21", "--rounds", "1", "--count", "400"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    page = (ROOT / "docs/problems/q21.md").read_text()
+    assert lines[0] in page
+    assert [line.split(" | ")[0] for line in lines[2:5]] == [
+        "| variable of the module",
+        "| copies by messages",
+        "| cluster.state.incr",
+    ]
+    assert lines[4].split(" | ")[1] == "0"
+    assert "400 a round" in lines[-1]
