@@ -188,6 +188,16 @@ def test_a_drain_stops_when_its_time_is_up_and_goes_on_where_it_stopped(rings: R
     assert basket.bodies == [b"%d" % n for n in range(100)]
 
 
+def test_empty_bodies_at_the_end_are_not_forgotten(rings: Rings) -> None:
+    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
+    publish(writer, *[b""] * 50)
+    basket = Basket()
+    while reader.drain(basket, until=0.0) or reader.has_more(basket):
+        pass
+    publish(writer, b"x")
+    assert read(reader, basket).bodies == [b""] * 50 + [b"x"]
+
+
 def test_a_receiver_that_raises_loses_its_message_only(rings: Rings) -> None:
     reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
     basket = Basket()

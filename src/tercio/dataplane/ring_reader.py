@@ -21,6 +21,7 @@ CHUNK: Final = 64 << 10
 """Bytes that are copied out of a ring at once, more than the largest batch."""
 
 _STRIDE: Final = 16  # messages between two looks at the clock
+_SHARES: Final = (7, 4, 2, 1)  # eighths of a ring: nearer to its head if the writer is too fast
 _TRIES: Final = 50  # looks at a batch whose sum is wrong, until it is given up
 _HEADER_SIZE: Final = HEADER.size
 _RUN_SIZE: Final = RUN.size
@@ -75,6 +76,7 @@ class RingReader:
         self._topic, self._flags = b"", 0  # of the run that is being read
         self._sizes: Iterator[int] = iter(())  # of its bodies that are left
         self._tries = 0
+        self._is_lapped = False
         self.is_paused = False
         self.received = 0
         self.lost = 0
@@ -84,7 +86,7 @@ class RingReader:
         """Whether there is something to read, and it is not paused."""
         if self.is_paused:
             return False
-        if self._at < self._chunk_end:
+        if self._is_in_chunk():
             return True
         heads = self._rings.head_words.tolist()
         if not sink.wants_own:
@@ -99,7 +101,7 @@ class RingReader:
     def done(self) -> list[int]:
         """How far each ring was given to the sink; parcels are wanted until then."""
         done = self.cursors.copy()
-        if self._at < self._chunk_end:
+        if self._is_in_chunk():
             done[self._seat] = self._chunk_start
         return done
 
@@ -110,11 +112,15 @@ class RingReader:
         message does not come again.
         """
         while not self.is_paused:
-            if self._at >= self._chunk_end and not self._next_chunk(sink):
+            if not self._is_in_chunk() and not self._next_chunk(sink):
                 return False
             if not self._parse(sink, until) or time.monotonic() >= until:
                 return not self.is_paused
         return False
+
+    def _is_in_chunk(self) -> bool:
+        # The last bodies of a chunk may be empty, and then begin where it ends.
+        return self._at < self._chunk_end or length_hint(self._sizes) > 0
 
     def _next_chunk(self, sink: Sink) -> bool:
         if self._take_from_behind(sink):
@@ -133,12 +139,20 @@ class RingReader:
     def _take_from_behind(self, sink: Sink) -> bool:
         behind = self._behind
         while behind:
-            if self._take(behind.pop(), sink):
-                return True
+            seat = behind.pop()
+            for share in _SHARES:
+                if self._take(seat, sink, share):
+                    return True
+                if not self._is_lapped:
+                    break
         return False
 
-    def _take(self, seat: int, sink: Sink) -> bool:
-        """Copy the next complete batches of a ring; False if there were none."""
+    def _take(self, seat: int, sink: Sink, share: int) -> bool:
+        """Copy the next complete batches of a ring; False if there were none.
+
+        If it is lapped, the next try begins within the newest ``share`` eighths of the ring.
+        """
+        self._is_lapped = False
         rings, words = self._rings, self._words
         capacity = rings.capacity
         cursor = self.cursors[seat]
@@ -153,7 +167,8 @@ class RingReader:
         chunk = self._copy(seat, cursor, min(size, CHUNK)) if size <= capacity else b""
         # After the copy: what was overwritten during it shows here.
         if not chunk or words[rings.reserves + seat] - cursor > capacity:
-            self._jump(seat, words[rings.heads + seat])
+            self._is_lapped = True
+            self._jump(seat, words[rings.heads + seat], share)
             return False
         end = self._check(chunk, cursor)
         if not end:
@@ -199,13 +214,13 @@ class RingReader:
         self.bad += 1
         self.cursors[seat] = head  # how many are lost shows with the next batch
 
-    def _jump(self, seat: int, head: int) -> None:
-        """Go on at the oldest batch that is safe from being overwritten at once.
+    def _jump(self, seat: int, head: int, share: int) -> None:
+        """Go on at the oldest batch of the newest eighths, which are not overwritten at once.
 
         How many were lost is known when it is read.
         """
         rings, words = self._rings, self._words
-        safe = words[rings.reserves + seat] - rings.capacity * 7 // 8
+        safe = words[rings.reserves + seat] - rings.capacity * share // 8
         marks = words[rings.marks + seat * MARKS : rings.marks + (seat + 1) * MARKS].tolist()
         self.cursors[seat] = min((m for m in marks if safe <= m < head), default=head)
 
