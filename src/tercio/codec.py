@@ -22,11 +22,20 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder()
 
 
+UNENCODABLE: Final = (TypeError, ValueError, OverflowError, RecursionError)
+"""What an `encoder` raises."""
+
+
+def encoder() -> Callable[[object], bytes]:
+    """What encodes one value after the other, of any size, at the least cost."""
+    return _encoder.encode
+
+
 def encode(value: object, limit: int = VALUE_LIMIT) -> bytes:
     """The value as msgpack. Raises `Unencodable` or `ValueTooLarge`."""
     try:
         body = _encoder.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except UNENCODABLE as error:
         raise Unencodable(
             f"a value of type {type(value).__name__} cannot be shared: {error}; use None, bool, "
             "int, float, str, bytes, list, dict, a dataclass, or encode it to bytes yourself"

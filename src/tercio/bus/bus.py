@@ -12,12 +12,13 @@ from tercio.bus.listener import Handle, Listener
 from tercio.bus.requests import Answerer, Asker
 from tercio.bus.subscription import Policy, Subscription
 from tercio.bus.topics import encode_topic, own_pattern, parse_pattern
-from tercio.codec import encode
+from tercio.codec import UNENCODABLE, encode, encoder
 
 T = TypeVar("T")
 
 _NO_LIMIT: Final = 1 << 62  # the engine knows the limit
 _REMEMBERED: Final = 4096
+_pack: Final = encoder()
 
 
 class Bus:
@@ -50,7 +51,11 @@ class Bus:
         encoded = self._topics.get(topic)
         if encoded is None:
             encoded = self._learn(topic)
-        self._send(encoded, encode(message, _NO_LIMIT), own=own)
+        try:
+            body = _pack(message)
+        except UNENCODABLE:
+            body = encode(message, _NO_LIMIT)  # says what to do
+        self._send(encoded, body, own=own)
 
     async def send(
         self, topic: str, message: object, *, own: bool = True, timeout: float = 1.0

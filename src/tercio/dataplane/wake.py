@@ -6,7 +6,6 @@ An eventfd where there is one, else a pipe. A wake-up says nothing but "look"; m
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Self
 
 _ONE = (1).to_bytes(8, sys.byteorder)
@@ -61,13 +60,17 @@ class Wakes:
 
     def wake(self, seat: int) -> None:
         """Make the seat's process look. Never waits."""
-        with suppress(BlockingIOError):  # so many wake-ups wait there that one more says nothing
+        try:
             os.write(self._writing[seat], _ONE)
+        except BlockingIOError:
+            pass  # so many wake-ups wait there that one more says nothing
 
     def clear(self, seat: int) -> None:
         """Take the wake-ups that came, before looking."""
-        with suppress(BlockingIOError):  # somebody else's event was taken for ours
+        try:
             os.read(self._reading[seat], 4096)
+        except BlockingIOError:
+            pass  # somebody else's event was taken for ours
 
     def close(self) -> None:
         """Give the descriptors up."""

@@ -217,10 +217,11 @@ class EmbeddedBus:
 
     def _woken(self) -> None:
         self._rings.wakes.clear(self._seat)
-        rooms, self._rooms = self._rooms, []
-        for room in rooms:
-            if not room.done():
-                room.set_result(None)
+        if self._rooms:
+            rooms, self._rooms = self._rooms, []
+            for room in rooms:
+                if not room.done():
+                    room.set_result(None)
         if not self._is_draining:
             self._drain()
 
@@ -254,9 +255,12 @@ class EmbeddedBus:
         rings = self._rings
         rings.asleep[self._seat] = 1
         rings.fence()
-        if any(stream.reader.has_more(stream.receiver) for stream in self._streams()):
-            self.drain_soon()
-        elif self._streams():
+        streams = self._streams()
+        for stream in streams:
+            if stream.reader.has_more(stream.receiver):
+                self.drain_soon()
+                return
+        if streams and (self._timer is None or self._interval > _SOON):
             self._arm(_SOON)
 
     def _arm(self, interval: float) -> None:
@@ -304,10 +308,15 @@ class EmbeddedBus:
 
     def _count(self) -> None:
         row, kept = self._row, self._counts
-        readers = [stream.reader for stream in self._streams()]
-        row[_received] = kept["received"] + sum(reader.received for reader in readers)
-        row[_lost] = (kept["lost"] + sum(reader.lost for reader in readers)) & _ALL
-        row[_bad] = kept["bad"] + sum(reader.bad for reader in readers)
+        received, lost, bad = kept["received"], kept["lost"], kept["bad"]
+        for stream in self._streams():
+            reader = stream.reader
+            received += reader.received
+            lost += reader.lost
+            bad += reader.bad
+        row[_received] = received
+        row[_lost] = lost & _ALL
+        row[_bad] = bad
 
     def counters(self) -> dict[str, int]:
         """See `BusEngine`: sent, received, lost, bad, missed_wakeups."""
