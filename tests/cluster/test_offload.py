@@ -93,6 +93,7 @@ def test_a_child_belongs_to_the_cluster(ready: Cluster) -> None:
     assert pid not in ready.pids().values()
     workers = ready.status()["workers"]
     assert [pid] == [child for worker in workers for child in worker["offloaded"]["pids"]]
+    assert " MiB + 1: " in ready.tercio("status").stdout
 
 
 def test_no_request_waits_for_an_offloaded_call(ready: Cluster) -> None:
