@@ -192,6 +192,18 @@ def test_a_place_comes_back_when_its_owner_is_killed(tmp_path: Path) -> None:
     os.close(here)
 
 
+def test_a_place_comes_back_although_a_fork_lives_that_was_made_meanwhile(tmp_path: Path) -> None:
+    places = Places(str(tmp_path), 1)
+    place = places.take()
+    assert place is not None
+    copy = os.dup(place)  # what a fork has: another descriptor of the same open file
+    places.give_back(place)
+    again = places.take()
+    assert again is not None
+    places.give_back(again)
+    os.close(copy)
+
+
 async def test_children_end_when_no_call_comes(make_pool: MakePool) -> None:
     pool = make_pool(2, idle=0.05)
     pid = await pool.run_within(None, work.pid)

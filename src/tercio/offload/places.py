@@ -33,6 +33,8 @@ class Places:
 
     def give_back(self, place: int) -> None:
         """Let a place go."""
+        # Closing is not enough: a fork made meanwhile shares the open file, and the lock with it.
+        fcntl.flock(place, fcntl.LOCK_UN)
         os.close(place)
 
     def _lock(self, number: int) -> int | None:
