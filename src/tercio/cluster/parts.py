@@ -19,6 +19,7 @@ from tercio.cluster.keyring import Secrets
 from tercio.cluster.membership import Membership
 from tercio.cluster.notices import Notices
 from tercio.cluster.twins import Twins
+from tercio.cluster.vault import Vault
 from tercio.errors import OffloadError, StateUnavailable
 from tercio.metrics.metrics import LocalMetrics, Metrics
 from tercio.offload.offload import Offload
@@ -223,8 +224,9 @@ class Parts:
 
     def _secrets(self) -> Secrets:
         config = self.membership.config
-        store = self.state.namespace(OWN_NAMESPACE).namespace("secret").sync
-        return Secrets(store, config.secrets_dir, is_remote=bool(config.redis))
+        is_remote = bool(config.redis) and self.membership.seat is not None
+        vault = Vault(self._once("state engine", self._state_engine), is_remote=is_remote)
+        return Secrets(vault, config.secrets_dir, is_remote=is_remote)
 
     def _client_name(self) -> str:
         return f"tercio-{self.membership.name or 'cluster'}-{os.getpid()}"
