@@ -41,7 +41,10 @@ class Builtin:
 
 
 REQUESTS: Final = Builtin(
-    "counter", "tercio_requests", "Requests ended, by the class of their status", ("status",)
+    "counter",
+    "tercio_requests",
+    "Requests ended or refused, by the class of their status",
+    ("status",),
 )
 DURATION: Final = Builtin(
     "histogram", "tercio_request_duration_seconds", "From a request's head to its answer's end"
