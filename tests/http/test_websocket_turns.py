@@ -54,7 +54,7 @@ def test_what_is_no_message_lets_the_loop_go_too(loop: str, flood: bytes) -> Non
                 while await wire.frame() != Frame(TEXT, b"the last"):
                     pass
                 await sending
-            assert count[0] >= COUNT // 32
+            assert count[0] >= COUNT // 64  # 32 in a turn, and 32 where more was read in it
             assert (await wire.close())[0] == 1000
 
     over(loop, echo, main)
@@ -120,7 +120,7 @@ def test_what_grows_takes_more_of_a_turn(loop: str) -> None:
             async with turns() as count:
                 await wire.send([b"".join([first, *more, encode(CONTINUATION, b"\0")])])
                 assert await wire.frame() is not None
-            assert count[0] >= 100 * 5 // 32
+            assert count[0] >= 100 * 5 // 64
             assert (await wire.close())[0] == 1000
 
     over(loop, echo, main, ws_max_size=4 << 20)

@@ -1,12 +1,15 @@
 """One peer has as many connections as it may, whichever loop closes them; others lose nothing."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tercio.http.proxies import Proxies
 from tercio.servers.peers import Peers
@@ -187,3 +190,32 @@ def test_nothing_is_kept_of_who_left() -> None:
         assert key is not None
         peers.leave(key)
     assert len(peers) == 0
+
+
+def test_a_handshake_of_tls_takes_a_place_and_gives_it_back(loop: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    pem = tmp_path / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(pem))
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+
+    async def main() -> None:
+        options = NOBODY | {"ssl_certfile": str(pem), "limit_peer_connections": 1}
+        async with serving(echo, **options) as running:
+            for number in range(1, 4):
+                with connect(running.address) as silent, connect(running.address) as refused:
+                    assert not await is_served(refused)
+                    assert running.counts.turned_away == number
+                    # No handshake either: it ends, and the end is seen here.
+                    await asyncio.get_running_loop().sock_sendall(silent, GET)
+                    with contextlib.suppress(ConnectionResetError):
+                        while await asyncio.get_running_loop().sock_recv(silent, 4096):
+                            pass
+                reader, writer = await asyncio.open_connection(*running.address, ssl=client)
+                writer.write(GET)
+                async with asyncio.timeout(LIMIT):
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 500 ")
+                writer.close()
+                await left(running, 0)
+
+    run(loop, main())
