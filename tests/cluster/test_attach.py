@@ -16,17 +16,33 @@ NewCluster = Callable[[], Cluster]
 
 HOLD = """
 import sys
-from tercio.cluster.attachment import attach
-attached = attach(sys.argv[1])
-print(attached.seat, flush=True)
+from tercio.cluster.attachment import join_attached
+joined = join_attached(sys.argv[1])
+print(joined.seat.number, flush=True)
+sys.stdin.read()
+"""
+
+CLUMSY = """
+import os, resource, sys
+from tercio.cluster.attachment import join_attached
+from tercio.errors import NoCluster
+resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30))
+for _ in range(40):
+    try:
+        join_attached(sys.argv[1])
+    except NoCluster as error:
+        assert "too few files" in str(error) or "cannot be used" in str(error), error
+    else:
+        raise AssertionError("it could attach")
+print(len(os.listdir("/proc/self/fd")), flush=True)
 sys.stdin.read()
 """
 
 
-def holder(cluster: Cluster) -> "tuple[subprocess.Popen[str], str]":
+def holder(cluster: Cluster, code: str = HOLD) -> "tuple[subprocess.Popen[str], str]":
     """A process that stays attached until its input ends, and what it says."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(cluster.control.parent)],
+        [sys.executable, "-c", code, str(cluster.control.parent)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -68,6 +84,16 @@ def test_seats_are_bounded_and_come_back_with_the_end_of_a_process(cluster: Clus
     leave(two)
     leave(four)
     cluster.until(lambda status: not status["attached"])
+
+
+def test_a_process_that_cannot_map_the_memory_keeps_no_seat(cluster: Cluster) -> None:
+    cluster.start("-w", "1", "--attached", "2")
+    clumsy, descriptors = holder(cluster, CLUMSY)
+    assert int(descriptors) < 10, "what could not be used was not closed"
+    others = [holder(cluster) for _ in range(2)]
+    assert all(seat for _, seat in others), "the seats are gone"
+    for process, _ in [(clumsy, ""), *others]:
+        leave(process)
 
 
 def test_a_stop_does_not_wait_for_who_is_attached(cluster: Cluster) -> None:

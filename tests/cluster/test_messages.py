@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -141,15 +142,18 @@ def test_the_children_of_an_attached_program_attach_by_themselves(started: Clust
 import os
 from tercio import cluster
 cluster.bus.publish("news.parent", "parent")
+assert cluster.sync.state.incr("uses") == 1
 pid = os.fork()
 if pid == 0:
     assert cluster.mode == "attached"
+    assert cluster.sync.state.incr("uses") == 2
     cluster.bus.publish("news.child", "child")
     import asyncio
     asyncio.run(cluster.bus.flush())
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 cluster.bus.publish("news.parent", "parent again")
+assert cluster.sync.state.incr("uses") == 3
 """
     with listeners(started) as found:
         done = execute(started, code)
@@ -159,16 +163,31 @@ cluster.bus.publish("news.parent", "parent again")
             assert sorted(said) == ["child", "parent", "parent again"]
 
 
-def test_an_attached_program_attaches_again_after_a_restart(started: Cluster) -> None:
+@pytest.mark.parametrize("is_kept", [False, True], ids=["in memory", "state-dir"])
+def test_an_attached_program_attaches_again_after_a_restart(
+    cluster: Cluster, tmp_path: Path, is_kept: bool
+) -> None:
+    kept = ("--state-dir", str(tmp_path / "state")) if is_kept else ()
+    options = (*QUICK, "--stop-timeout", "2", *kept)
+    cluster.write_app(APP)
+    started = cluster.start(*options, "-w", "2")
     code = """
-import sys
+import os, sys
 from tercio import cluster
+
+def use():
+    cluster.bus.publish("news.again", "here I am")
+    cluster.metrics.counter("uses").inc()
+    return cluster.sync.state.incr("uses")
+
 first = cluster.state
-print(cluster.mode, flush=True)
+print(cluster.mode, use(), flush=True)
+descriptors = len(os.listdir("/proc/self/fd"))
 sys.stdin.readline()
 while cluster.state is first:  # until the end of the cluster is noticed
     pass
-print(cluster.mode, cluster.sync.state.incr("after"), flush=True)
+print(cluster.mode, use(), flush=True)
+print(len(os.listdir("/proc/self/fd")) - descriptors, flush=True)
 """
     environ = {**started.environ, "TERCIO_ATTACH": str(started.control.parent)}
     with subprocess.Popen(
@@ -181,10 +200,11 @@ print(cluster.mode, cluster.sync.state.incr("after"), flush=True)
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
-        assert process.stdout.readline() == "attached\n"
+        assert process.stdout.readline() == "attached 1\n"
         assert started.stop() == 0
-        started.start_again(*QUICK, "-w", "1")
+        started.start_again(*options, "-w", "1")
         process.stdin.write("\n")
         process.stdin.flush()
-        assert process.stdout.readline() == "attached 1\n"
+        assert process.stdout.readline() == f"attached {2 if is_kept else 1}\n"
+        assert process.stdout.readline() == "0\n", "descriptors of the old cluster are open"
         assert process.wait(60) == 0

@@ -40,6 +40,13 @@ class Attached:
     shared: Mapping[str, Any]
     options: Mapping[str, object]
     record: Mapping[str, Any]
+    descriptors: tuple[int, ...]
+
+    def close(self) -> None:
+        """Give it all up. The primary takes the seat back, as nothing was confirmed."""
+        self.connection.close()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 def attach(target: str) -> Attached:
@@ -72,9 +79,16 @@ def attach(target: str) -> Attached:
 def join_attached(target: str) -> Membership:
     """Attach, and say what this process is then. Raises as `attach` does."""
     attached = attach(target)
+    try:
+        shared = Shared.attach(attached.shared)
+    except (OSError, ValueError) as error:
+        attached.close()
+        raise NoCluster(f"the cluster's memory cannot be used here: {error}") from error
+    connection = Connection(attached.connection)
+    connection.confirm()
     seat = Seat(
         attached.seat,
-        Shared.attach(attached.shared),
+        shared,
         attached.record["state"],
         bytes.fromhex(attached.record["host"]),
     )
@@ -84,7 +98,7 @@ def join_attached(target: str) -> Membership:
         directory=attached.directory,
         config=Config.from_json(attached.options),
         seat=seat,
-        connection=Connection(attached.connection),
+        connection=connection,
     )
 
 
@@ -105,6 +119,7 @@ def _attached(
             _translated(record["shared"], numbers),
             dict(record["options"]),
             record,
+            tuple(descriptors),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolError(f"the primary's answer lacks something: {error!r}") from error

@@ -53,6 +53,17 @@ class Connection:
         """Whether the cluster has ended, or this is a fork of the process that attached."""
         return self._ended.is_set() or self._pid != os.getpid()
 
+    def confirm(self) -> None:
+        """Tell the primary that its descriptors are mapped: the seat is ours while we live."""
+        self._socket.sendall(b"\n")
+
+    def close(self) -> None:
+        """Give the connection up; in a fork only the copy of it."""
+        if self._pid == os.getpid():
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread; closing does not
+        self._socket.close()
+
     def _watch(self) -> None:
         with suppress(OSError):
             while self._socket.recv(4096):
@@ -73,6 +84,13 @@ class Membership:
     seat: Seat | None = None
     connection: "Connection | None" = None
     """To the primary, of an attached process."""
+
+    def give_up(self) -> None:
+        """Close what an attached process has of a cluster that has ended, or of its parent."""
+        if self.connection is not None and self.seat is not None:
+            self.connection.close()
+            with suppress(BufferError):  # somebody holds a piece of it still
+                self.seat.shared.close()
 
     def is_over(self) -> bool:
         """Whether an attached process must attach again: it is a fork, or the cluster has ended."""

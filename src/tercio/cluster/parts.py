@@ -156,6 +156,21 @@ class Parts:
         """Forget all of it without touching it: this is a fork, and it belongs to the parent."""
         self._made.clear()
 
+    def give_up(self) -> None:
+        """Close all of it, so that others like it can be made: the cluster has ended, or this is a
+        fork of the process that attached to it.
+        """
+        engine = cast("StateEngine | None", self.used("state engine"))
+        if self.pid != os.getpid():
+            if engine is not None:
+                engine.abandon()
+            self.abandon()
+        else:
+            if engine is not None:
+                engine.close_now()
+            self.close_now()
+        self.membership.give_up()
+
     # How each is made
 
     def _bus_engine(self) -> BusEngine:

@@ -2,7 +2,8 @@
 
 Such a process maps what workers map, so it must be of the same user. Its seat is free again when
 the process has ended, which the kernel tells by its pidfd; where there is none, when it closes its
-connection, which it keeps for that.
+connection, which it keeps for that. One that could not map what it was given, and so has not
+confirmed it, gives the seat back with its connection.
 """
 
 import asyncio
@@ -75,9 +76,12 @@ class Attachments:
             self._loop.add_reader(pidfd, self._ended, attachment)
         return attachment
 
-    def connection_closed(self, attachment: Attachment) -> None:
-        """Take the seat back, unless the process still lives with what it has mapped."""
-        if attachment.pidfd is None:
+    def connection_closed(self, attachment: Attachment, *, is_confirmed: bool) -> None:
+        """Take the seat back, unless the process still lives with what it has mapped.
+
+        ``is_confirmed``: it has said that it has mapped it.
+        """
+        if attachment.pidfd is None or not is_confirmed:
             self._ended(attachment)
 
     def describe(self) -> list[dict[str, object]]:

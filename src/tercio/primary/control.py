@@ -121,6 +121,7 @@ class Control:
         """Hand over what workers map, and stay: the connection stands for the process."""
         pid = peer_credentials(writer.get_extra_info("socket")._sock).pid
         attachment = self._attachments.attach(pid)
+        is_confirmed = False
         try:
             _send_descriptors(writer, attachment.descriptors)
             await _send(writer, {"result": attachment.record})
@@ -128,11 +129,12 @@ class Control:
             assert task is not None
             self._attached.add(task)
             try:
+                is_confirmed = bool(await reader.read(1))
                 await _end_of(reader)
             finally:
                 self._attached.discard(task)
         finally:
-            self._attachments.connection_closed(attachment)
+            self._attachments.connection_closed(attachment, is_confirmed=is_confirmed)
 
     @contextmanager
     def _counted(self, request: Mapping[str, object]) -> Iterator[None]:

@@ -25,3 +25,12 @@ class StateEngine(Protocol):
 
     async def close(self) -> None:
         """Give everything up. Calls under way end with an error."""
+
+    def close_now(self) -> None:
+        """The same without an event loop; it may take a moment."""
+
+    def abandon(self) -> None:
+        """In a fork: give up what came along, and leave what is the parent's untouched.
+
+        Another engine can be opened in the same place afterwards.
+        """

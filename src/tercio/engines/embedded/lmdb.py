@@ -122,6 +122,11 @@ class LmdbStore:
     def close(self) -> None:
         self._env.close()
 
+    def abandon(self) -> None:
+        # It frees this process' copies. Of what is shared it clears only what has our own process
+        # number (mdb_env_close0 asks getpid()), so the parent's slots and locks stay.
+        self._env.close()
+
     def _measure(self) -> None:
         self._until_measured = _MEASURE_EVERY
         self._is_full = _used(self._env) >= self._limit

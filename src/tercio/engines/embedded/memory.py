@@ -82,3 +82,6 @@ class MemoryStore:
 
     def close(self) -> None:
         """It goes with the process."""
+
+    def abandon(self) -> None:
+        """The copy goes with the fork."""

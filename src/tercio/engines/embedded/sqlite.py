@@ -24,6 +24,10 @@ _PUT: Final = "INSERT INTO t VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = exc
 _SYNC: Final = {"none": "OFF", "interval": "NORMAL", "always": "FULL"}
 
 
+_abandoned: list[sqlite3.Connection] = []
+"""Connections of the parent in its forks, never to be closed there."""
+
+
 class SqliteTable:
     """One transaction."""
 
@@ -123,6 +127,10 @@ class SqliteStore:
 
     def look_for_dead(self) -> None:
         """The kernel has released what they held."""
+
+    def abandon(self) -> None:
+        # To close them would let go of locks by its rules, to collect them would, too: kept.
+        _abandoned.extend((self._reader, self._writer))
 
     def close(self) -> None:
         with self._reading:

@@ -60,6 +60,9 @@ class Store(Protocol):
     def close(self) -> None:
         """Give the store up."""
 
+    def abandon(self) -> None:
+        """In a fork: let this process open it anew, without touching what the parent holds."""
+
 
 def starting_with(table: Table, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
     """Keys with a prefix, from ``start`` on."""

@@ -50,6 +50,13 @@ class LocalState:
         return counters_of(self._words)
 
     async def close(self) -> None:
+        self.close_now()
+
+    def abandon(self) -> None:
+        """See `StateEngine`."""
+
+    def close_now(self) -> None:
+        """See `StateEngine`."""
         with self._lock:
             self._is_closed = True
             self._store.close()

@@ -91,6 +91,18 @@ class RedisState:
             "redis_refused": sum(one.refused for one in connections),
         }
 
+    def close_now(self) -> None:
+        """See `StateEngine`."""
+        self._closed = True
+        for loop, connection in list(self._connections.items()):
+            if loop.is_running():
+                loop.call_soon_threadsafe(connection.close)
+        if self._thread.is_running:
+            self._thread.close(_PATIENCE)
+
+    def abandon(self) -> None:
+        """See `StateEngine`. Connections are made anew in each process."""
+
     async def close(self) -> None:
         """See `StateEngine`."""
         self._closed = True
