@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.dataplane import worker
 from benchmarks.dataplane.board import Board, Phase
@@ -150,12 +151,13 @@ def _missing(board: Board, limit: float = 10.0) -> str:
     return ""
 
 
-def report(board: Board, number: int) -> dict[str, list[int]]:
+def report(board: Board, number: int) -> dict[str, Any]:
+    """What a process left at its end."""
     path = board.path.with_name(f"process-{number}.json")
     end = time.monotonic() + 5
     while time.monotonic() < end:
         try:
-            report: dict[str, list[int]] = json.loads(path.read_text())
+            report: dict[str, Any] = json.loads(path.read_text())
             return report
         except (FileNotFoundError, json.JSONDecodeError):
             time.sleep(0.02)

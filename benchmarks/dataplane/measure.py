@@ -108,7 +108,7 @@ def of_stopped(rounds: int) -> str:
             _say(number, name, f"{one.growth / 2**20:.1f} MiB")
     lines = table.header(
         ("", "published a second", "the others got, %", "the publisher grew, MiB",
-         "the server grew, MiB", "the stopped one never got")
+         "the server grew, MiB", "the stopped one never got", "and counted")
     )  # fmt: skip
     for name, each in seen.items():
         lines.append(
@@ -119,6 +119,7 @@ def of_stopped(rounds: int) -> str:
                 table.spread([one.growth / 2**20 for one in each], 1),
                 table.spread([one.server_growth / 2**20 for one in each], 1),
                 f"{statistics.median(one.never_came for one in each):,.0f}",
+                "exactly" if all(one.counted == one.never_came for one in each) else "",
             )
         )
     return "\n".join(lines)

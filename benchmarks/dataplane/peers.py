@@ -253,7 +253,7 @@ async def _pass_on(ends: list[socket.socket], is_raw: bool) -> None:
     def flush() -> None:
         nonlocal is_planned
         is_planned = False
-        for link, parts in zip(links, waiting, strict=True):
+        for link, parts in zip(links, waiting, strict=False):  # at the start some are missing
             if parts:
                 link.transport.write(b"".join(parts))
                 parts.clear()
@@ -278,6 +278,7 @@ async def _pass_on(ends: list[socket.socket], is_raw: bool) -> None:
         make = partial(_Frames, from_worker(number))
         _, link = await loop.create_unix_connection(make, sock=end)
         links.append(link)
+    flush()
     await asyncio.Event().wait()
 
 

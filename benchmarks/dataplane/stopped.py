@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.dataplane.board import Board, Phase
-from benchmarks.dataplane.bus import Way, memory_directory
+from benchmarks.dataplane.bus import Way, memory_directory, report
 from benchmarks.dataplane.processes import anonymous
 from benchmarks.dataplane.worker import Load
 
@@ -33,6 +33,8 @@ class Outcome:
     """Bytes that a server or a primary grew by."""
     never_came: int
     """Messages that the stopped one did not get, of all, when it went on."""
+    counted: int | None
+    """How many it knows of; None if it counts none."""
 
 
 def measure(way: Way) -> Outcome:
@@ -59,8 +61,9 @@ def measure(way: Way) -> Outcome:
             _settle(board)
             missing = board.sent(0) - board.received(STOPPED, 0)
             board.phase = Phase.END
+            counted = report(board, STOPPED)["told"].get("lost")
     return Outcome(
-        round(published / took), got / 2 / max(1, published), own, theirs, max(0, missing)
+        round(published / took), got / 2 / max(1, published), own, theirs, missing, counted
     )
 
 
