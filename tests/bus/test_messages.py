@@ -216,6 +216,26 @@ async def test_a_callback_that_fails_stops_nobody(
     assert caplog.text.count("ZeroDivisionError: on purpose") == 3
 
 
+async def test_a_callback_that_looks_at_a_cancelled_future_does_not_deafen_its_process(
+    make_bus: MakeBus, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    found: list[object] = []
+
+    def look(topic: str, message: object) -> None:
+        found.append(message)
+        cancelled.result()
+
+    subscriber.on("a", look)
+    for number in range(3):
+        publisher.publish("a", number)
+        await until(lambda: len(found) > number)  # noqa: B023  # ends within the turn
+    assert found == [0, 1, 2]
+    assert caplog.text.count("a callback for messages of a failed") == 3
+
+
 async def test_a_flood_leaves_the_loop_to_others(make_bus: MakeBus) -> None:
     publisher, subscriber = await make_bus(), await make_bus()
     done = 0

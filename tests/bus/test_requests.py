@@ -51,11 +51,23 @@ async def test_what_a_handler_raises_comes_back(
     def fail(topic: str, message: object) -> None:
         raise KeyError("at once")
 
+    def look_at_cancelled(topic: str, message: object) -> None:
+        cancelled.result()
+
+    async def wait_for_cancelled(topic: str, message: object) -> None:
+        await cancelled
+
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    answering.reply("fail.cancelled.now", look_at_cancelled)
+    answering.reply("fail.cancelled.later", wait_for_cancelled)
     answering.reply("fail.later", fail_later)
     answering.reply("fail.now", fail)
     answering.reply("fail.type", lambda topic, message: None, type=int)
     answering.reply("fail.answer", lambda topic, message: object())
     for topic, text in [
+        ("fail.cancelled.now", "CancelledError"),
+        ("fail.cancelled.later", "CancelledError"),
         ("fail.later", "ValueError: later"),
         ("fail.now", "KeyError: 'at once'"),
         ("fail.type", "not of the type asked for"),

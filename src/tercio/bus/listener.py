@@ -1,5 +1,6 @@
 """Callbacks: called in the loop for each message, and never able to stop the others."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ class Listener:
                 self.invalid += 1
                 if self.invalid == 1:
                     _log.warning("messages of %s are not of the type asked for: %s", topic, error)
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # the latter: of a future it looked at
                 self.failed += 1
                 _log.exception("a callback for messages of %s failed", topic)
 

@@ -93,7 +93,7 @@ class Answerer:
             result = self._handler(topic.removeprefix(".q."), self._decode(body[end:]))
         except UNREADABLE as error:
             self._fail(inbox, number, f"the request is not of the type asked for: {error}")
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # the latter: of a future it looked at
             self._fail(inbox, number, error)
         else:
             if inspect.isawaitable(result):
@@ -120,6 +120,11 @@ class Answerer:
     async def _wait(self, inbox: bytes, number: int, result: Awaitable[object]) -> None:
         try:
             value = await result
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._fail(inbox, number, error)  # what it awaited was cancelled, not we
         except Exception as error:
             self._fail(inbox, number, error)
         else:
@@ -131,8 +136,8 @@ class Answerer:
         except (TercioError, MessageTooLarge) as error:
             self._fail(inbox, number, error)
 
-    def _fail(self, inbox: bytes, number: int, error: str | Exception) -> None:
-        if isinstance(error, Exception):
+    def _fail(self, inbox: bytes, number: int, error: str | BaseException) -> None:
+        if isinstance(error, BaseException):
             if not isinstance(error, TercioError):
                 _log.error("a request could not be answered", exc_info=error)
             error = f"{type(error).__name__}: {error}"

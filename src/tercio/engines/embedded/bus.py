@@ -235,20 +235,27 @@ class EmbeddedBus:
     def _drain(self) -> None:
         self._is_draining = False
         until = time.monotonic() + _STRETCH
+        is_more = True  # unless we get to the end: what goes through must not leave us deaf
+        try:
+            is_more = self._drain_streams(until)
+        finally:
+            if self._taps:
+                self._say_done()
+            self._count()
+            if is_more:
+                self.drain_soon()
+            else:
+                self._sleep()
+
+    def _drain_streams(self, until: float) -> bool:
         is_more = False
         for stream in self._streams():
             try:
                 is_more |= stream.reader.drain(stream.receiver, until)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 _log.exception("a message could not be taken")
                 is_more = True
-        if self._taps:
-            self._say_done()
-        self._count()
-        if is_more:
-            self.drain_soon()
-        else:
-            self._sleep()
+        return is_more
 
     def _sleep(self) -> None:
         """Ask to be woken, unless something has come in that moment."""
@@ -279,8 +286,8 @@ class EmbeddedBus:
         heads = bytes(self._rings.head_bytes)
         is_flowing, self._last_heads = heads != self._last_heads, heads
         asleep = self._rings.asleep[self._seat] == 1
-        if asleep and any(s.reader.has_more(s.receiver) for s in self._streams()):
-            self._counts["missed_wakeups"] += 1
+        if not self._is_draining and any(s.reader.has_more(s.receiver) for s in self._streams()):
+            self._counts["missed_wakeups"] += asleep
             self.drain_soon()
         idle = _IDLE_CAREFUL if self._rings.is_careful else _IDLE
         self._arm(_SOON if is_flowing else idle)

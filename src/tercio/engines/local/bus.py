@@ -168,7 +168,7 @@ class LocalBus:
         for stream in list(self._streams()):
             try:
                 is_more |= stream.drain(until)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 _log.exception("a message could not be taken")
                 is_more = True
         if self._taps:

@@ -76,7 +76,7 @@ class Intake:
                 take = routes[topic]
                 if take is not None:
                     take(body)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 _log.exception("a message could not be taken")
             if self._is_paused or now() >= until:
                 return number
