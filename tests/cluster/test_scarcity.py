@@ -14,13 +14,14 @@ def few_descriptors(count: int) -> tuple[str, ...]:
     return ("sh", "-c", f'ulimit -n {count}; exec "$@"', "sh")
 
 
-@pytest.mark.parametrize("count", [8, 9, 11, 12, 14, 15, 16, 18])
+@pytest.mark.parametrize("count", [8, 9, 11, 12, 14, 15, 16, 18, 40, 64, 72])
 def test_a_start_with_too_few_descriptors_is_one_line(cluster: Cluster, count: int) -> None:
     cluster.start("-w", "1", wait="", prefix=few_descriptors(count))
     assert cluster.wait_end() == 1
     (line,) = cluster.lines
     assert line.startswith("tercio: ")
     assert "Too many open files" in line
+    assert count < 18 or "ulimit -n" in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")

@@ -7,6 +7,7 @@ next cluster that looks for a place there.
     <directory>/ lock  layout.json  writer  data.mdb  lock.mdb
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -104,6 +105,11 @@ def open_statedir(
             except FileNotFoundError:  # its last user removed it just then
                 return _make(parent, base, config, identity)
         except (OSError, CouldNotStart) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise CouldNotStart(
+                    "Too many open files: raise `ulimit -n`; each process that may run takes "
+                    "one descriptor (see --max-workers, --attached)"
+                ) from error
             refusals.append(f"{parent}: {error}")
     raise CouldNotStart(
         f"there is no place for the shared state ({'; '.join(refusals)}): choose a directory with "
