@@ -1,5 +1,7 @@
 """Processes that are no workers get a seat, and give it back when they end."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,3 +110,42 @@ def test_without_a_cluster_it_says_where_it_looked(tmp_path: Path) -> None:
         attach(str(tmp_path))
     with pytest.raises(NoCluster, match="no cluster called 'none-such' is running; looked in"):
         attach("none-such")
+
+
+WRITER = """
+import asyncio
+from tercio import cluster
+
+async def main():
+    print("writing", flush=True)
+    while True:
+        await cluster.state.set("large", "x" * 1_000_000)
+
+asyncio.run(main())
+"""
+
+
+def test_an_attached_process_that_is_stopped_while_it_writes_is_killed(cluster: Cluster) -> None:
+    cluster.start("-w", "1")
+    environ = {**cluster.environ, "TERCIO_ATTACH": str(cluster.control.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER], env=environ, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        shared = attach(str(cluster.control.parent))
+        board = Scoreboard.attach(shared.shared["scoreboard"])
+        (seat,) = (
+            each["seat"] for each in cluster.status()["attached"] if each["pid"] == writer.pid
+        )
+        row = board.row(seat)
+        while True:  # until it is stopped inside a write
+            os.kill(writer.pid, signal.SIGSTOP)
+            if row[Field.STATE_HOLDING]:
+                break
+            os.kill(writer.pid, signal.SIGCONT)
+        killed = cluster.wait("AttachedKilled")
+        assert killed["pid"] == writer.pid
+        assert writer.wait(60) == -signal.SIGKILL
+        shared.close()
+    cluster.until(lambda status: not status["attached"])

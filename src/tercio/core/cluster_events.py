@@ -134,6 +134,39 @@ class Stopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AttachedKilled(Event):
+    """An attached process was stopped while it wrote the shared state, so nobody could write."""
+
+    level: ClassVar[Level] = Level.ERROR
+    pid: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        return (
+            f"attached process {self.pid} was stopped while it wrote the shared state, for "
+            f"{self.seconds:.1f} s: killed, as nobody else could write"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedHoldsState(Event):
+    """An attached process holds up all writers of the shared state, and is not to be killed."""
+
+    level: ClassVar[Level] = Level.ERROR
+    pid: int | None  # None: it lives outside of the primary's pid namespace
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        who = f"attached process {self.pid}" if self.pid else "an attached process elsewhere"
+        return (
+            f"{who} has been writing the shared state for {self.seconds:.1f} s; nobody else can "
+            "write until it goes on or ends (is it in a debugger?)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StartGivenUp(Event):
     """No worker ever became ready at first boot."""
 

@@ -4,6 +4,8 @@ This page is the index of all events; docs/events.md is made from it.
 """
 
 from tercio.core.cluster_events import (
+    AttachedHoldsState,
+    AttachedKilled,
     BreakerClosed,
     BreakerOpened,
     ClusterReady,
@@ -56,6 +58,8 @@ from tercio.core.worker_events import (
 )
 
 __all__ = [
+    "AttachedHoldsState",
+    "AttachedKilled",
     "BreakerClosed",
     "BreakerOpened",
     "ClusterReady",

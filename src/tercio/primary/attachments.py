@@ -8,18 +8,26 @@ confirmed it, gives the seat back with its connection.
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from tercio import __version__
-from tercio.dataplane.scoreboard import LAYOUT
+from tercio.core import events
+from tercio.core.event import Event
+from tercio.core.health import HOLD_LIMIT
+from tercio.dataplane.scoreboard import LAYOUT, Field
 from tercio.errors import ControlError
 from tercio.primary.setup import Setup
 from tercio.settings import Settings
+from tercio.system import proc
 
 MOST_PER_MESSAGE: Final = 200
 """Descriptors in one message; Linux takes 253."""
+
+_SLOW: Final = 5.0  # seconds of one write; those of a large queue on a busy disk take one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +45,20 @@ class Attachments:
     """The seats after the workers'."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, setup: Setup, settings: Callable[[], Settings]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        setup: Setup,
+        settings: Callable[[], Settings],
+        publish: Callable[[Event], object],
     ) -> None:
         """``settings`` are those of now; it raises `ControlError` when nobody may attach."""
         self._loop = loop
         self._setup = setup
         self._settings = settings
+        self._publish = publish
         self._free = list(setup.attached_seats)
         self._taken: dict[int, Attachment] = {}
+        self._accused: dict[int, int] = {}  # seats with the moment since which they held it
 
     def attach(self, pid: int | None) -> Attachment:
         """Lend a seat to a process. Raises `ControlError` when none is free."""
@@ -87,6 +101,29 @@ class Attachments:
     def describe(self) -> list[dict[str, object]]:
         """For `status`."""
         return [{"pid": each.pid, "seat": each.seat} for each in self._taken.values()]
+
+    def judge(self, now: float) -> None:
+        """End who was stopped while it held the state's write lock: a Ctrl-Z, for example.
+
+        A debugger's process is not killed, and one that is only slow is not either: that is said.
+        """
+        for attachment in tuple(self._taken.values()):
+            row = self._setup.shared.scoreboard.row(attachment.seat)
+            since = row[Field.STATE_HOLDING]
+            seconds = now - since / 1e9
+            if not since or seconds < HOLD_LIMIT or self._accused.get(attachment.seat) == since:
+                continue
+            state = None if attachment.pid is None else proc.state(attachment.pid)
+            is_stopped = state is not None and state.letter == "T" and not state.tracer
+            if is_stopped and attachment.pid is not None and attachment.pidfd is not None:
+                self._publish(events.AttachedKilled(attachment.pid, seconds))
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(attachment.pidfd, signal.SIGKILL)
+            elif seconds >= _SLOW:
+                self._publish(events.AttachedHoldsState(attachment.pid, seconds))
+            else:
+                continue
+            self._accused[attachment.seat] = since
 
     def close(self) -> None:
         """Forget all: the cluster ends."""

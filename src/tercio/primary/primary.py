@@ -77,7 +77,7 @@ class Primary:
         self._timer: asyncio.TimerHandle | None = None
         self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
         self._systemd = Systemd(journal, loop)
-        self._attachments = Attachments(loop, setup, self._settings_to_attach)
+        self._attachments = Attachments(loop, setup, self._settings_to_attach, journal.publish)
 
     @property
     def cluster(self) -> Cluster:
@@ -295,6 +295,7 @@ class Primary:
         delay = HOLD_LIMIT
         try:
             now = time.monotonic()
+            self._attachments.judge(now)
             age = self._sampler.longest_hold(self._executor.workers, now)
             if age is not None and age < HOLD_LIMIT:
                 delay = HOLD_LIMIT - age + _HOLD_SLACK
