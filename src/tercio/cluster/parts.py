@@ -49,7 +49,7 @@ class Parts:
     def __init__(self, membership: Membership, clock: Callable[[], float] = time.time) -> None:
         """``clock`` is that of the engines in this process, when it is on its own."""
         self.membership = membership
-        self.pid = os.getpid()
+        self.pid: int = os.getpid()
         self._clock = clock
         self._made: dict[str, object] = {}
         self._lock = threading.RLock()  # one part needs another

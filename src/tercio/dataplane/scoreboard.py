@@ -139,7 +139,7 @@ class Scoreboard:
         self._words = segment.words
         if self._words[0] != _MAGIC or self._words[1] != LAYOUT:
             raise ValueError("not a scoreboard of this layout")
-        self.seats = self._words[2]
+        self.seats: int = self._words[2]
         self._accumulator = self._row(1)
         self._rows = [self._row(2 + seat) for seat in range(self.seats)]
 

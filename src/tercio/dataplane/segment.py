@@ -25,7 +25,7 @@ class Segment:
         self._memory = mmap.mmap(descriptor, size, mmap.MAP_SHARED)
         # cast("Q"): one aligned 8-byte move per store. struct.pack_into("<Q") writes byte by byte,
         # and a reader in another process could see half of a number.
-        self.words = memoryview(self._memory).cast("Q")
+        self.words: memoryview[int] = memoryview(self._memory).cast("Q")
 
     @classmethod
     def create(cls, label: str, size: int, *, sparse: bool = False) -> Self:

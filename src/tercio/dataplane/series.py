@@ -42,7 +42,7 @@ class SeriesBoard:
         self._words = self._memory[:_HEADER_BYTES].cast("Q")
         if self._words[0] != _MAGIC:
             raise ValueError("no metrics of this layout")
-        self.seats = self._words[_SEATS]
+        self.seats: int = self._words[_SEATS]
         self._close = close
         self.descriptor = -1
         end = _HEADER_BYTES + ACCUMULATOR_BYTES

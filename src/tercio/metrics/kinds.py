@@ -73,7 +73,7 @@ class Metric:
     def __init__(
         self, places: Places, declaration: Declaration, values: Sequence[str] | None = None
     ) -> None:
-        self.declaration = declaration
+        self.declaration: Declaration = declaration
         self._places = places
         self._children: dict[tuple[str, ...], Self] = {}
         self._by_labels: dict[tuple[tuple[str, object], ...], Self] = {}

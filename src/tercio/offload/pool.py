@@ -50,7 +50,7 @@ class Pool:
         ``places`` bounds them over the whole cluster; ``environ`` is set in the children.
         ``idle`` is in seconds; ``waiting`` is how many calls may wait.
         """
-        self.size = size or os.cpu_count() or 1
+        self.size: int = size or os.cpu_count() or 1
         self._places = places
         self._environ = dict(environ or {})
         self._idle = idle

@@ -42,7 +42,7 @@ class Keys:
             raise ValueError(
                 f"namespace {namespace!r}: expected 1 to 100 characters and no colon among them"
             )
-        self.namespace = namespace
+        self.namespace: str = namespace
         self._values = self.of(VALUE, "")
 
     def value(self, name: str) -> bytes:

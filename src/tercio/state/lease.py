@@ -37,7 +37,7 @@ class Lease:
         timeout: float | None = None,
         poll: float = POLL,
     ) -> None:
-        self.lost = asyncio.Event()
+        self.lost: asyncio.Event = asyncio.Event()
         """Set when it is not ours any more although the body runs."""
         self._engine = engine
         self._notifier = notifier

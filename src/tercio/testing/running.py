@@ -27,7 +27,7 @@ class Running:
         self.process = process
         self.directory = directory
         self._output = output
-        self.url = str(self.status()["listeners"][0])
+        self.url: str = str(self.status()["listeners"][0])
 
     def status(self) -> dict[str, Any]:
         """What `tercio status --json` shows."""
