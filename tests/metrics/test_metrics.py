@@ -5,6 +5,7 @@ import math
 import os
 import sys
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -208,6 +209,25 @@ def test_a_series_without_room_counts_for_nobody_and_is_said_once(
         r for r in caplog.messages if "do labels have values without end" in r
     ] == caplog.messages
     assert len(caplog.messages) == 1
+
+
+def test_label_values_without_end_fill_no_memory(metrics: LocalMetrics) -> None:
+    seen = metrics.counter("seen", labels=["path"])
+
+    def see(paths: range) -> int:
+        before = tracemalloc.get_traced_memory()[0]
+        for path in paths:
+            seen.inc(path=f"/{path}")
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        see(range(40_000))
+        assert see(range(40_000, 60_000)) < 100_000
+    finally:
+        tracemalloc.stop()
+    seen.inc(path="/0")
+    assert metrics.read().value("seen_total", path="/0") == 2
 
 
 def test_a_fork_does_not_count_into_its_parents_memory() -> None:

@@ -38,11 +38,11 @@ os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Places(Protocol):
-    """Gives a series its place in memory: the cells, and the first of its own."""
+    """Gives a series its place in memory: the cells and the first of its own, if there is room."""
 
     def place(
         self, declaration: Declaration, values: Sequence[str], initial: float
-    ) -> tuple[Cells, int]: ...
+    ) -> tuple[Cells, int] | None: ...
 
 
 class _Nowhere:
@@ -62,10 +62,18 @@ class _Nowhere:
         return ValueError(f"{self._declaration.name} has labels: give them ({shown})")
 
 
+def nowhere(declaration: Declaration) -> tuple[Cells, int]:
+    """A place for a series without room: it counts where nobody looks."""
+    return memoryview(bytearray(8 * declaration.slots)).cast("d"), 0
+
+
 class Metric:
     """What counters, gauges and histograms have in common. Made by `Metrics`."""
 
-    __slots__ = ("_by_labels", "_cells", "_children", "_first", "_places", "declaration")
+    __slots__ = (
+        "_by_labels", "_cells", "_children", "_first", "_left_out", "_places", "declaration",
+        "has_place",
+    )  # fmt: skip
 
     _cells: Cells
     _first: int
@@ -77,6 +85,9 @@ class Metric:
         self._places = places
         self._children: dict[tuple[str, ...], Self] = {}
         self._by_labels: dict[tuple[tuple[str, object], ...], Self] = {}
+        # One for all label values without room: values without end must not fill this process.
+        self._left_out: Self | None = None
+        self.has_place = False
         if declaration.labels and values is None:
             self._cells = _Nowhere(declaration)  # type: ignore[assignment]
             self._first = 0
@@ -91,12 +102,15 @@ class Metric:
     def settle(self, values: Sequence[str]) -> None:
         """Take the place in memory that belongs to these label values."""
         initial = math.nan if self.declaration.mode in ("livemin", "livemax") else 0.0
-        self._cells, self._first = self._places.place(self.declaration, values, initial)
+        place = self._places.place(self.declaration, values, initial)
+        self.has_place = place is not None
+        self._cells, self._first = place or nowhere(self.declaration)
 
     def move(self) -> None:
         """Take another place: the old memory is not ours any more."""
         if not isinstance(self._cells, _Nowhere):
             self.settle(())
+        self._left_out = None
         for values, child in self._children.items():
             child.settle(values)
 
@@ -111,8 +125,10 @@ class Metric:
         if (found := self._by_labels.get(key)) is not None and not values:
             return found
         child = self._child(values, named)
+        if not child.has_place or len(self._by_labels) >= _MOST_SPELLINGS:
+            return child
         # Texts only: 1, 1.0 and True are one key, and three labels.
-        if key and len(self._by_labels) < _MOST_SPELLINGS and all(type(v) is str for _, v in key):
+        if key and all(type(value) is str for _, value in key):
             self._by_labels[key] = child
         return child
 
@@ -131,7 +147,10 @@ class Metric:
                 found = self._children.get(key)
                 if found is None:
                     child = type(self)(self._places, self.declaration, key)
-                    found = self._children[key] = child
+                    if child.has_place:
+                        found = self._children[key] = child
+                    else:
+                        found = self._left_out = self._left_out or child
         return found
 
 

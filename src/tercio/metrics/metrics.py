@@ -26,6 +26,9 @@ _MODES: Final = {
     "each": "liveall",
 }
 
+_MOST_REFUSED: Final = 1 << 14
+"""Series without room that are counted; from then on no others are tried."""
+
 _M = TypeVar("_M", bound=Metric)
 
 
@@ -42,6 +45,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._made: dict[str, Metric] = {}
+        self._refused: set[int] = set()  # hashes of series: each is tried and counted once
         self._has_warned = False
         self._movers: list[Callable[[], None]] = []
         # Weak: the hook cannot be taken back.
@@ -128,12 +132,16 @@ class Metrics:
 
     def place(
         self, declaration: Declaration, values: Sequence[str], initial: float = 0.0
-    ) -> tuple[Cells, int]:
-        """Where a series keeps its values. Without room it counts where nobody looks."""
+    ) -> tuple[Cells, int] | None:
+        """Where a series keeps its values; None without room."""
+        key = hash((declaration.name, declaration.part, *values))
         with self._lock:
+            if key in self._refused or len(self._refused) >= _MOST_REFUSED:
+                return None
             first = self._writer.add(declaration, values, initial)
-        if first is not None:
-            return self._writer.cells, first
+            if first is not None:
+                return self._writer.cells, first
+            self._refused.add(key)
         if not self._has_warned:
             self._has_warned = True
             _log.warning(
@@ -141,7 +149,7 @@ class Metrics:
                 "tercio_metrics_series_dropped; do labels have values without end?",
                 declaration.name,
             )
-        return memoryview(bytearray(8 * declaration.slots)).cast("d"), 0
+        return None
 
     def on_leave(self, move: Callable[[], None]) -> None:
         """Have ``move`` called when places are to be asked for anew."""
@@ -161,6 +169,7 @@ class Metrics:
         """
         self._series, self._scoreboard = SeriesBoard.private(), None
         self._writer = self._series.writer(0, os.getpid())
+        self._refused.clear()
         for metric in self._made.values():
             metric.move()
         for move in self._movers:

@@ -17,6 +17,7 @@ from typing import ClassVar, Final
 
 from tercio.dataplane.families import Declaration
 from tercio.dataplane.region import Cells
+from tercio.metrics.kinds import nowhere
 from tercio.metrics.metrics import Metrics
 
 _MODULE: Final = "prometheus_client.values"
@@ -96,8 +97,10 @@ class SharedValue:
         key = (self._declaration, self._values)
         place = self._taken.get(key)
         if place is None:
-            place = self._taken[key] = self._metrics.place(self._declaration, self._values)
-        self._cells, self._first = place
+            place = self._metrics.place(self._declaration, self._values)
+            if place is not None:
+                self._taken[key] = place
+        self._cells, self._first = place or nowhere(self._declaration)
 
     def inc(self, amount: float) -> None:
         """Add. See `kinds` for why this needs no lock under the interpreter's."""
