@@ -41,9 +41,39 @@ async def test_what_a_call_raises_is_raised_with_its_traceback(make_pool: MakePo
     assert "work.py" in caught.value.__notes__[0]
 
 
+async def test_a_call_may_run_programs_and_write_to_any_descriptor(make_pool: MakePool) -> None:
+    pool = make_pool(1)
+    pid = await pool.run_within(None, work.pid)
+    assert await pool.run_within(None, work.run_programs) == ["hello", ""]
+    assert await pool.run_within(None, work.pid) == pid
+
+
+async def test_an_exception_that_cannot_be_made_again_is_told(make_pool: MakePool) -> None:
+    with pytest.raises(TypeError, match=r"exception of type TwoArguments .*: this and that") as e:
+        await make_pool(1).run_within(None, work.fail_with_two)
+    assert "fail_with_two" in e.value.__notes__[0]
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncio; from tercio import cluster; from tests.offload import work\n"
+        "asyncio.run(cluster.offload(work.add, 1))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "OffloadError: no process could be started for tests.offload.work.add" in done.stderr
+    assert 'if __name__ == "__main__"' in done.stderr
+
+
 async def test_a_call_that_exits_ends_nothing_else(make_pool: MakePool) -> None:
     pool = make_pool(1)
-    with pytest.raises(SystemExit):
+    with pytest.raises(OffloadError, match="the call ended by SystemExit: 3"):
         await pool.run_within(None, work.leave)
     assert await pool.run_within(None, work.add, 1) == 1
 

@@ -4,6 +4,7 @@ import contextvars
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,27 @@ def unsendable() -> object:
 def append(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
+
+
+def run_programs() -> list[str]:
+    """What a call may do: programs that print, read and end, and C code that writes."""
+    os.system("echo from a shell")
+    os.write(1, b"from C code\n")
+    said = subprocess.run(["echo", "hello"], capture_output=True, text=True, check=True).stdout
+    subprocess.run(["echo", "not captured"], check=True)
+    read = subprocess.run(["cat"], capture_output=True, text=True, check=True, timeout=30).stdout
+    return [said.strip(), read]
+
+
+class TwoArguments(Exception):
+    """Can be pickled, and not made again from what was."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def fail_with_two() -> None:
+    raise TwoArguments("this", "that")
 
 
 class Account:

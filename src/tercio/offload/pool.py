@@ -160,6 +160,11 @@ class Pool:
             raise OffloadError(f"{name} was killed after {limit:g} s") from None
         except anyio.BrokenWorkerProcess as error:
             self._counters["died"] += 1
+            if (cause := error.__cause__) is not None and "initialization" in str(error):
+                raise OffloadError(
+                    f"no process could be started for {name}: {cause!r} (does the main module do "
+                    'its work without `if __name__ == "__main__"`?)'
+                ) from error
             raise OffloadError(
                 f"the process that carried out {name} died (a crash, or the kernel was out of "
                 "memory); the next call gets another one"
