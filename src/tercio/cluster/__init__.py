@@ -183,9 +183,8 @@ def _current(name: str) -> "Parts":
             if parts is None or parts.is_stale() or parts.membership is not membership:
                 from tercio.cluster.parts import Parts
 
-                if parts is not None:
-                    parts.give_up()
-                parts = _parts = Parts(membership)
+                metrics = None if parts is None else parts.give_up()
+                parts = _parts = Parts(membership, metrics=metrics)
     elif _is_forked:
         _joined(name)
     return parts

@@ -46,12 +46,24 @@ T = TypeVar("T")
 class Parts:
     """Everything that `tercio.cluster` offers, for one process."""
 
-    def __init__(self, membership: Membership, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` is that of the engines in this process, when it is on its own."""
+    def __init__(
+        self,
+        membership: Membership,
+        clock: Callable[[], float] = time.time,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """``clock`` is that of the engines in this process, when it is on its own.
+
+        ``metrics`` are those of the parts before, which count here from now on.
+        """
         self.membership = membership
         self.pid: int = os.getpid()
         self._clock = clock
         self._made: dict[str, object] = {}
+        if metrics is not None:
+            if membership.seat is not None:
+                metrics.join(membership.seat.shared, membership.seat.number)
+            self._made["metrics"] = metrics
         self._lock = threading.RLock()  # one part needs another
 
     @property
@@ -156,10 +168,15 @@ class Parts:
         """Forget all of it without touching it: this is a fork, and it belongs to the parent."""
         self._made.clear()
 
-    def give_up(self) -> None:
+    def give_up(self) -> Metrics | None:
         """Close all of it, so that others like it can be made: the cluster has ended, or this is a
         fork of the process that attached to it.
+
+        Metrics are kept at the top of modules: the answer is where they count, for the next parts.
         """
+        metrics = cast("Metrics | None", self.used("metrics"))
+        if metrics is not None:
+            metrics.leave()
         engine = cast("StateEngine | None", self.used("state engine"))
         if self.pid != os.getpid():
             if engine is not None:
@@ -170,6 +187,7 @@ class Parts:
                 engine.close_now()
             self.close_now()
         self.membership.give_up()
+        return metrics
 
     # How each is made
 

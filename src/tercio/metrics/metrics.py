@@ -167,8 +167,15 @@ class Metrics:
 
         A fork does it by itself.
         """
-        self._series, self._scoreboard = SeriesBoard.private(), None
-        self._writer = self._series.writer(0, os.getpid())
+        self._move_to(SeriesBoard.private(), None, 0)
+
+    def join(self, shared: Shared, seat: int) -> None:
+        """Count for another cluster from now on, from nothing. Metrics that were made go along."""
+        self._move_to(shared.series, shared.scoreboard, seat)
+
+    def _move_to(self, series: SeriesBoard, scoreboard: Scoreboard | None, seat: int) -> None:
+        self._series, self._scoreboard = series, scoreboard
+        self._writer = series.writer(seat, os.getpid())
         self._refused.clear()
         for metric in self._made.values():
             metric.move()
