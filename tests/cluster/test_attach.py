@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,11 @@ def test_an_attached_process_sees_the_memory_of_the_workers(cluster: Cluster) ->
     cluster.start("-w", "2")
     cluster.get()
     attached = attach(str(cluster.control.parent))
-    with attached.connection:
+    with closing(attached):
         board = Scoreboard.attach(attached.shared["scoreboard"])
         assert {row[Field.PID] for row in board if row[Field.PID]} == set(cluster.pids().values())
         cluster.until(lambda status: board.totals()[Field.REQUESTS] >= 1)
         assert attached.options["workers"] == 2
-        board.close()
 
 
 def test_seats_are_bounded_and_come_back_with_the_end_of_a_process(cluster: Cluster) -> None:

@@ -17,7 +17,7 @@ from tercio.config import Config
 from tercio.dataplane.scoreboard import LAYOUT, Field, Row
 from tercio.dataplane.segment import anonymous_file
 from tercio.dataplane.shared import Shared
-from tercio.system.process import ExitStatus, spawn
+from tercio.system.process import ChildProcess, ExitStatus, spawn
 from tercio.version import __version__
 
 ROOT = str(Path(__file__).parents[2])
@@ -25,6 +25,15 @@ APPS = "tests.worker."
 # Not the default: to play all tests of workers with another server.
 _SERVER = {"server": os.environ["RIG_SERVER"]} if "RIG_SERVER" in os.environ else {}
 LIMIT = 15.0  # seconds for anything that is waited for
+
+
+def is_ready(
+    file: "int | socket.socket | ChildProcess", limit: float, events: int = select.POLLIN
+) -> bool:
+    """Wait until it can be read. Not by select(): a run of all tests has many workers open."""
+    poll = select.poll()
+    poll.register(file, events)
+    return bool(poll.poll(limit * 1000))
 
 
 class Rig:
@@ -137,7 +146,7 @@ class Rig:
 
     def exit(self, limit: float = LIMIT) -> ExitStatus:
         """Wait for the end of the process; what it said before is in ``messages``."""
-        ready, _, _ = select.select([self.process], [], [], limit)
+        ready = is_ready(self.process, limit)
         assert ready, f"the worker still runs; it said {self.messages}"
         status = self.process.reap()
         assert status is not None
@@ -147,7 +156,7 @@ class Rig:
 
     def tells(self) -> str:
         """What the application wrote to RIG_NEWS."""
-        ready, _, _ = select.select([self.news], [], [], LIMIT)
+        ready = is_ready(self.news, LIMIT)
         assert ready, "the application told nothing"
         return os.read(self.news, 4096).decode()
 
@@ -204,7 +213,7 @@ class Rig:
         self.channel.close()
         if self.process.reap() is None:
             self.process.kill_group(signal.SIGKILL)
-            select.select([self.process], [], [], LIMIT)
+            is_ready(self.process, LIMIT)
             self.process.reap()
         self.process.close()
         self.listener.close()

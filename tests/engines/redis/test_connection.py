@@ -206,7 +206,7 @@ async def test_tls_is_spoken_and_the_certificate_checked(server: Valkey, tmp_pat
         with pytest.raises(StateUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await bad.run(verbs.Incr(b"n"))
         await bad.close()
-    with pytest.raises(ConfigError, match="certificates cannot be used"):
+    with pytest.raises(ConfigError, match=r"none\.pem"):
         RedisState(Address.parse(f"{url}?ssl_ca_certs={tmp_path}/none.pem"))
 
 

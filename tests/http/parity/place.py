@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import select
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from tests.worker.rig import LIMIT, Client, Rig, until
+from tests.worker.rig import LIMIT, Client, Rig, is_ready, until
 
 SERVERS: Final = ("uvicorn", "tercio")
 _APP: Final = {"app": "tests.http.parity.apps:app"}
@@ -61,8 +60,7 @@ class Place:
 
     def _line(self) -> str:
         while "\n" not in self._unread:
-            ready, _, _ = select.select([self._lines], [], [], LIMIT)
-            assert ready, f"no line after {self._unread!r}"
+            assert is_ready(self._lines, LIMIT), f"no line after {self._unread!r}"
             self._unread += os.read(self._lines, 65536).decode()
         line, _, self._unread = self._unread.partition("\n")
         return re.sub(r":\d+ - ", ":0 - ", line)

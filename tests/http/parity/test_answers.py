@@ -1,12 +1,12 @@
 """How an answer reaches the client: the same from both servers."""
 
 import re
-import select
 from email.utils import parsedate_to_datetime
 
 import pytest
 
 from tests.http.parity.place import Place, Places
+from tests.worker.rig import is_ready
 
 
 def raw(place: Place, path: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -272,7 +272,7 @@ def test_beyond_the_limit_of_connections_one_waits_until_another_leaves(
         for client in (first, second):
             client.ask("/hello")
             assert client.answer() == (200, b"hello")
-        assert not select.select([third.sock], [], [], 0.5)[0]
+        assert not is_ready(third.sock, 0.5)
         first.close()
         assert third.answer() == (200, b"hello")
 

@@ -1,7 +1,6 @@
 """Where the two servers differ, and mean to: docs/servers.md says why."""
 
 import json
-import select
 import socket
 import ssl
 from typing import Any, Final
@@ -13,7 +12,7 @@ from websockets.frames import Opcode
 from tests.http.parity.place import Place, Places
 from tests.http.parity.test_answers import raw as answer
 from tests.http.parity.test_websockets import HANDSHAKE, raw
-from tests.worker.rig import LIMIT, Client
+from tests.worker.rig import LIMIT, Client, is_ready
 
 ANSWERED: Final = 200
 
@@ -165,7 +164,7 @@ def test_what_is_refused_before_a_byte_was_sent_is_answered_500(
 
 def is_left_alone(client: Client) -> bool:
     """Whether nothing happens for a while. One who is slow only says so more often."""
-    return not select.select([client.sock], [], [], 1.5)[0]
+    return not is_ready(client.sock, 1.5)
 
 
 QUICK: Final[dict[str, Any]] = {

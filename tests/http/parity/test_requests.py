@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.http.parity.place import Place, Places
-from tests.worker.rig import LIMIT
+from tests.worker.rig import LIMIT, is_ready
 
 
 def seen(place: Place, request: bytes) -> dict[str, Any]:
@@ -235,12 +235,12 @@ def test_a_body_that_nobody_reads_waits_with_the_client(place: Place) -> None:
         client.sock.setblocking(False)
         sent = 0
         data = bytes(1 << 20)
-        while sent < size and select.select([], [client.sock], [], 1.0)[1]:
+        while sent < size and is_ready(client.sock, 1.0, select.POLLOUT):
             sent += client.sock.send(data[: size - sent])
         assert sent < size
         place.open("body")
         while sent < size:
-            assert select.select([], [client.sock], [], LIMIT)[1]
+            assert is_ready(client.sock, LIMIT, select.POLLOUT)
             sent += client.sock.send(data[: size - sent])
         client.sock.settimeout(LIMIT)
         assert client.answer() == (200, str(size).encode())
