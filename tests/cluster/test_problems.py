@@ -78,7 +78,7 @@ def test_q24_a_parent_that_relays_works_for_every_message_and_keeps_what_is_not_
     assert figures["in_order"]
     assert figures["parent_cpu_seconds"] > 0.0
     sent = 2000 * 10_000 / 2**20
-    # How much of it depends on how busy the machine is: the pipe and the receiver's inbox hold some.
+    # How much depends on how busy the machine is: the pipe and the receiver's inbox hold some.
     assert figures["parent_grown_mib"] > sent / 10
 
 
