@@ -61,6 +61,9 @@ class StillLife:
     async def dump(self, slot: int) -> str:
         return ""
 
+    def metrics(self) -> dict[str, object]:
+        return {}
+
 
 @pytest.mark.parametrize(
     "request_",
