@@ -54,7 +54,7 @@ class ControlError(TercioError):
 
 
 class NoCluster(ControlError):
-    """No running cluster answers at the control socket that was asked for."""
+    """No running cluster answers at the control socket that was asked for, or it has ended."""
 
 
 class ProtocolError(TercioError):

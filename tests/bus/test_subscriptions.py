@@ -1,10 +1,12 @@
 """What a subscription does when its messages are not taken, on every engine."""
 
 import asyncio
+import gc
 
 import pytest
 
 from tercio.bus.bus import Bus
+from tercio.bus.mailbox import Policy
 from tercio.errors import SubscriptionLost
 from tests.bus.conftest import HOLDS_UP, PATIENCE, MakeBus, take, until
 
@@ -76,9 +78,10 @@ async def test_nobody_waits_for_a_block_subscription_that_does_not_want_it(
     if engine_name not in HOLDS_UP:
         return
     bus = await make_bus()
-    bus.subscribe("a", own=False, policy="block", capacity=1)
+    held = bus.subscribe("a", own=False, policy="block", capacity=1)
     for number in range(40):
         await bus.send("a", [number, bytes(50_000)], timeout=PATIENCE)
+    held.close()
 
 
 async def test_a_closed_block_subscription_holds_nobody_up(
@@ -124,6 +127,44 @@ async def _unwrapped(waiting: "asyncio.Future[list[object]]") -> None:
         raise
 
 
+@pytest.mark.parametrize("policy", ["drop-oldest", "block"])
+async def test_a_subscription_that_nobody_has_any_more_ends(
+    make_bus: MakeBus, policy: Policy
+) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+
+    async def serve() -> None:
+        async for _ in subscriber.subscribe("a", policy=policy, capacity=2):
+            raise ConnectionError("the browser went away")
+
+    for _ in range(3):
+        serving = asyncio.create_task(serve())
+        await until(lambda: subscriber.counters()["subscriptions"] == 1)
+        publisher.publish("a", 1)
+        with pytest.raises(ConnectionError):
+            await serving
+        del serving  # and with it the exception, whose traceback has the frame
+        await until(lambda: (gc.collect(), subscriber.counters()["subscriptions"])[1] == 0)
+    for _ in range(200):
+        await publisher.send("a", bytes(30_000), timeout=PATIENCE)  # nobody holds it up
+
+
+async def test_who_waits_for_a_message_keeps_the_subscription(make_bus: MakeBus) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+    found: list[object] = []
+
+    async def listen() -> None:
+        async for message in subscriber.subscribe("a"):
+            found.append(message)  # noqa: PERF401 - what applications write
+
+    # As many applications do: nobody holds the task but what it waits for.
+    asyncio.get_running_loop().call_soon(asyncio.ensure_future, listen())
+    await until(lambda: subscriber.counters()["subscriptions"] == 1)
+    gc.collect()
+    publisher.publish("a", 1)
+    await until(lambda: found == [1])
+
+
 async def test_a_cancelled_consumer_takes_no_message_with_it(make_bus: MakeBus) -> None:
     bus = await make_bus()
     messages = bus.subscribe("a")
@@ -156,3 +197,26 @@ async def test_a_subscription_needs_a_known_policy_and_room(make_bus: MakeBus) -
         bus.subscribe("a", capacity=0)
     with pytest.raises(ValueError, match="pattern"):
         bus.subscribe()
+
+
+async def test_a_callback_that_takes_itself_away_is_not_called_again(make_bus: MakeBus) -> None:
+    publisher, subscriber = await make_bus(), await make_bus()
+    heard: list[object] = []
+
+    def once(topic: str, message: object) -> None:
+        heard.append(message)
+        handle.cancel()
+
+    handle = subscriber.on("a", once)
+    async with subscriber.subscribe("a") as messages:
+        for number in range(100):
+            publisher.publish("a", number)
+        assert await take(messages, 100) == list(range(100))
+    assert heard == [0]
+
+
+async def test_a_coroutine_function_is_no_callback(make_bus: MakeBus) -> None:
+    async def callback(topic: str, message: object) -> None: ...
+
+    with pytest.raises(TypeError, match="callback is a coroutine function: use"):
+        (await make_bus()).on("a", callback)

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC109  # a caller's time-out is part of what is asked for, as everywhere here
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Final, TypeVar, cast, overload
@@ -9,8 +10,9 @@ from typing import Final, TypeVar, cast, overload
 from tercio.bus.desk import Desk, Entry, by_topic
 from tercio.bus.engine import BusEngine
 from tercio.bus.listener import Handle, Listener
+from tercio.bus.mailbox import Mailbox, Policy
 from tercio.bus.requests import Answerer, Asker
-from tercio.bus.subscription import Policy, Subscription
+from tercio.bus.subscription import Subscription
 from tercio.bus.topics import encode_topic, own_pattern, parse_pattern
 from tercio.codec import UNENCODABLE, encode, encoder
 
@@ -32,7 +34,7 @@ class Bus:
         self._send = engine.send
         self._topics: dict[str, bytes] = {}
         self._desk = Desk()
-        self._subscriptions: set[Subscription[object]] = set()
+        self._mailboxes: set[Mailbox] = set()
         self._dropped = self._gone_invalid = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_receiving = False
@@ -115,8 +117,9 @@ class Bus:
         if not patterns:
             raise ValueError("subscribe to at least one pattern")
         parsed = tuple(parse_pattern(pattern) for pattern in patterns)
-        made: Subscription[object] = Subscription(type, policy, capacity, ", ".join(patterns))
-        entry = Entry(parsed, by_topic(made.put), own, made.lose)
+        mailbox = Mailbox(policy, capacity, ", ".join(patterns))
+        made: Subscription[object] = Subscription(type, mailbox)
+        entry = Entry(parsed, by_topic(mailbox.put), own, mailbox.lose)
         if policy == "block":
             desk = Desk()
             desk.add(entry)
@@ -126,18 +129,18 @@ class Bus:
                 def end_tap() -> None:
                     desk.remove(entry)
                     tap.close()
-                    self._forget(made)
+                    self._forget(mailbox)
 
-                made.begin(end_tap, tap)
-                self._subscriptions.add(made)
+                mailbox.begin(end_tap, tap)
+                self._mailboxes.add(mailbox)
                 return made
 
         def end() -> None:
             self._remove(entry)
-            self._forget(made)
+            self._forget(mailbox)
 
-        made.begin(end)
-        self._subscriptions.add(made)
+        mailbox.begin(end)
+        self._mailboxes.add(mailbox)
         self._add(entry)
         return made
 
@@ -151,10 +154,22 @@ class Bus:
     ) -> Handle:
         """Call ``callback(topic, message)`` in the loop for each message that matches.
 
-        What it raises is logged. It must be short: all messages wait for it.
+        What it raises is logged. It must be short: all messages wait for it. Raises `TypeError` for
+        a coroutine function, which nobody would await: `subscribe` is for those.
         """
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError(
+                f"{getattr(callback, '__name__', 'the callback')} is a coroutine function: use "
+                "`async for message in bus.subscribe(…)` in a task of yours"
+            )
         listener = Listener(cast("Callable[[str, object], object]", callback), type)
-        return self._listen(Entry((parse_pattern(pattern),), listener.taker, own))
+        handle = self._listen(Entry((parse_pattern(pattern),), listener.taker, own))
+
+        def end() -> None:
+            listener.is_over = True
+            handle.cancel()
+
+        return Handle(end)
 
     # Requests
 
@@ -217,15 +232,14 @@ class Bus:
         """What the engine counted, and what subscriptions dropped or could not read."""
         return {
             **self._engine.counters(),
-            "subscriptions": len(self._subscriptions),
-            "dropped": self._dropped + sum(each.dropped for each in self._subscriptions),
-            "invalid": self._gone_invalid + sum(each.invalid for each in self._subscriptions),
+            "subscriptions": len(self._mailboxes),
+            "dropped": self._dropped + sum(each.dropped for each in self._mailboxes),
+            "invalid": self._gone_invalid + sum(each.invalid for each in self._mailboxes),
         }
 
     def close(self) -> None:
         """Send what is left, end all subscriptions, and give the engine up."""
-        for subscription in list(self._subscriptions):
-            subscription.close()
+        self._close_mailboxes()
         self._engine.close()
         self._is_receiving = False
 
@@ -258,6 +272,7 @@ class Bus:
                         "use asyncio.run_coroutine_threadsafe with that loop (publish works in "
                         "any thread)"
                     )
+                self._close_mailboxes()  # nobody takes from those of a loop that has ended
                 self._loop = loop
                 self._is_receiving = False
         self._receive()
@@ -293,7 +308,11 @@ class Bus:
             else:
                 self._engine.stop_receiving()
 
-    def _forget(self, subscription: Subscription[object]) -> None:
-        self._subscriptions.discard(subscription)
-        self._dropped += subscription.dropped
-        self._gone_invalid += subscription.invalid
+    def _close_mailboxes(self) -> None:
+        for mailbox in list(self._mailboxes):
+            mailbox.close()
+
+    def _forget(self, mailbox: Mailbox) -> None:
+        self._mailboxes.discard(mailbox)
+        self._dropped += mailbox.dropped
+        self._gone_invalid += mailbox.invalid

@@ -28,14 +28,18 @@ class Listener:
     def __init__(self, callback: Callable[[str, object], object], type: object) -> None:
         self._callback = callback
         self._decode = decoder_for(type)
-        self.invalid = 0
-        self.failed = 0
+        self.invalid: int = 0
+        self.failed: int = 0
+        self.is_over: bool = False
+        """It was taken away, perhaps by the message just before, of the same stretch."""
 
     def taker(self, topic: str) -> Callable[[bytes], None]:
         """What decodes and calls, for the messages of one topic."""
         callback, decode = self._callback, self._decode
 
         def take(body: bytes) -> None:
+            if self.is_over:
+                return
             try:
                 callback(topic, decode(body))
             except UNREADABLE as error:

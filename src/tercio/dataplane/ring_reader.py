@@ -63,10 +63,11 @@ class RingReader:
         self._rings = rings
         self._own_seat = seat
         self._words = rings.words
-        # Before the heads: what is published meanwhile is then not taken for lost.
-        self._expected = rings.words[rings.sequences : rings.sequences + rings.seats].tolist()
         self.cursors: list[int] = rings.head_words.tolist()
         """How far each ring was copied."""
+        # After the heads: a batch that is published meanwhile is behind what we expect then, which
+        # is no gap. Before them it would be taken for lost.
+        self._expected = rings.words[rings.sequences : rings.sequences + rings.seats].tolist()
         self._behind: list[int] = []
         self._seat = 0
         self._chunk = b""

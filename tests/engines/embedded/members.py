@@ -213,9 +213,11 @@ def fork_and_publish(bus: Bus) -> None:
 def idle(bus: Bus, patterns: str) -> None:
     """Do nothing, subscribed or not."""
 
+    held: list[object] = []
+
     async def wait() -> None:
         if patterns:
-            bus.subscribe(patterns)
+            held.append(bus.subscribe(patterns))
         bus.publish("something", 1)
         await bus.flush()
         say("ready")

@@ -244,7 +244,7 @@ async def test_a_process_that_dies_while_it_is_waited_for_is_waited_for_no_more(
 ) -> None:
     bus = Bus(EmbeddedBus(rings, 0))
     slow = Bus(EmbeddedBus(rings, 1))  # its process will be taken for dead
-    slow.subscribe("a", capacity=1, policy="block")
+    held = slow.subscribe("a", capacity=1, policy="block")
     body = bytes(100_000)
     with suppress(TimeoutError):
         while True:
@@ -253,6 +253,7 @@ async def test_a_process_that_dies_while_it_is_waited_for_is_waited_for_no_more(
     await asyncio.sleep(0)
     rings.release(1)
     await waiting
+    held.close()
     bus.close()
 
 
@@ -268,6 +269,15 @@ def test_a_bus_lives_in_one_loop_after_the_other(rings: Rings) -> None:
     for _ in range(3):
         assert asyncio.run(once()) == [1, 2]
     bus.publish("a", "without a loop")
+    kept = []
+
+    async def keep() -> None:
+        kept.append(bus.subscribe("a", policy="block", capacity=1))
+        kept.append(bus.subscribe("a"))
+
+    for _ in range(2):
+        asyncio.run(keep())
+        assert bus.counters()["subscriptions"] == 2  # not those of the loops before, too
     bus.close()
     other.close()
 

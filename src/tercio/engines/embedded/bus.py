@@ -19,6 +19,8 @@ from tercio.dataplane.ring_reader import RingReader
 from tercio.dataplane.rings import Rings
 from tercio.dataplane.scoreboard import Field, Row
 from tercio.engines.embedded.outlet import Outlet
+from tercio.engines.embedded.stream import Stream
+from tercio.errors import NoCluster
 
 _log = logging.getLogger("tercio.bus")
 
@@ -46,8 +48,8 @@ class EmbeddedBus:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # of the loop
         self._flushes_in: asyncio.AbstractEventLoop | None = None
-        self._main: _Stream | None = None
-        self._taps: list[_Stream] = []
+        self._main: Stream | None = None
+        self._taps: list[Stream] = []
         self._is_listening = False
         self._is_draining = False
         self._timer: asyncio.TimerHandle | None = None
@@ -56,6 +58,7 @@ class EmbeddedBus:
         self._expiry: asyncio.TimerHandle | None = None
         self._rooms: list[asyncio.Future[None]] = []
         self._is_closed = False
+        self._is_given_up = False  # closed by its owner, not by a fork
         self._counts = {"received": 0, "lost": 0, "bad": 0, "missed_wakeups": 0}
         _engines.add(self)
 
@@ -63,6 +66,11 @@ class EmbeddedBus:
 
     def send(self, topic: bytes, body: bytes, *, own: bool = True) -> None:
         """See `BusEngine`."""
+        if self._is_given_up:
+            raise NoCluster(
+                "this bus was closed: its cluster has ended, or this process leaves it; look "
+                "`cluster.bus` up anew"
+            )
         self._outlet.put(topic, body, own=own)
         if self._flushes_in is None or self._flushes_in.is_closed():
             self._flush_soon()
@@ -103,6 +111,8 @@ class EmbeddedBus:
 
     def _tick(self) -> None:
         """Once a turn of the loop in which something was published."""
+        if self._is_closed:
+            return
         self._flush()
         if self._is_receiving_own():
             self.drain_soon()
@@ -110,6 +120,8 @@ class EmbeddedBus:
             self._expire()
 
     def _flush(self) -> None:
+        if self._is_closed:  # what it would write to may be gone
+            return
         # Before: what another thread adds from now on asks for another flush.
         self._flushes_in = None
         self._outlet.flush()
@@ -161,7 +173,7 @@ class EmbeddedBus:
         """See `BusEngine`."""
         self._bind(asyncio.get_running_loop())
         self._flush()  # what we have published ourselves counts as before, too
-        self._main = _Stream(self, receiver)
+        self._main = Stream(RingReader(self._rings, self._seat), receiver, self)
         self._listen()
         self._sleep()
 
@@ -172,18 +184,18 @@ class EmbeddedBus:
             self._main = None
         self._unlisten()
 
-    def tap(self, receiver: Receiver) -> "_Stream":
+    def tap(self, receiver: Receiver) -> Stream:
         """See `BusEngine`."""
         self._bind(asyncio.get_running_loop())
         self._flush()
-        stream = _Stream(self, receiver)
+        stream = Stream(RingReader(self._rings, self._seat), receiver, self)
         self._taps.append(stream)
         self._say_done()
         self._listen()
         self._sleep()
         return stream
 
-    def end(self, stream: "_Stream") -> None:
+    def end(self, stream: Stream) -> None:
         """End a tap."""
         if stream in self._taps:
             self._taps.remove(stream)
@@ -191,7 +203,7 @@ class EmbeddedBus:
             self._say_done()
         self._unlisten()
 
-    def _streams(self) -> "list[_Stream]":
+    def _streams(self) -> list[Stream]:
         return self._taps if self._main is None else [self._main, *self._taps]
 
     def _is_receiving_own(self) -> bool:
@@ -234,6 +246,8 @@ class EmbeddedBus:
 
     def _drain(self) -> None:
         self._is_draining = False
+        if self._is_closed:
+            return
         until = time.monotonic() + _STRETCH
         is_more = True  # unless we get to the end: what goes through must not leave us deaf
         try:
@@ -283,6 +297,8 @@ class EmbeddedBus:
 
     def _look(self) -> None:
         self._timer = None
+        if self._is_closed:
+            return
         heads = bytes(self._rings.head_bytes)
         is_flowing, self._last_heads = heads != self._last_heads, heads
         asleep = self._rings.asleep[self._seat] == 1
@@ -308,7 +324,7 @@ class EmbeddedBus:
 
     # Counting and ending
 
-    def _keep_counts(self, stream: "_Stream") -> None:
+    def _keep_counts(self, stream: Stream) -> None:
         self._counts["received"] += stream.reader.received
         self._counts["lost"] += stream.reader.lost
         self._counts["bad"] += stream.reader.bad
@@ -338,8 +354,8 @@ class EmbeddedBus:
         """See `BusEngine`."""
         if self._is_closed:
             return
-        self._is_closed = True
         self._flush()
+        self._is_closed = self._is_given_up = True
         self.stop_receiving()
         for tap in list(self._taps):
             self.end(tap)
@@ -359,25 +375,6 @@ class EmbeddedBus:
         self._loop = self._flushes_in = None
         self._main, self._taps, self._rooms = None, [], []
         self._timer = self._expiry = None
-
-
-class _Stream:
-    """One reader with whom it reads for. The taps of `BusEngine`."""
-
-    def __init__(self, engine: EmbeddedBus, receiver: Receiver) -> None:
-        self.reader = RingReader(engine._rings, engine._seat)
-        self.receiver = receiver
-        self._engine = engine
-
-    def pause(self) -> None:
-        self.reader.is_paused = True
-
-    def resume(self) -> None:
-        self.reader.is_paused = False
-        self._engine.drain_soon()
-
-    def close(self) -> None:
-        self._engine.end(self)
 
 
 _engines: "weakref.WeakSet[EmbeddedBus]" = weakref.WeakSet()
