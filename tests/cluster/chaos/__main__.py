@@ -36,8 +36,12 @@ def main() -> int:
         _HERE / name
         for name in ("clocks.py", "crowds.py", "injected.py", "scarce.py", "starved.py")
     )
-    state = _HERE.parents[1] / "state"
-    tests = [*sorted(_HERE.parent.glob("test_*.py")), *sorted(state.glob("test_*.py")), *ours]
+    tests = [
+        *sorted(_HERE.parent.glob("test_*.py")),
+        *sorted((_HERE.parents[1] / "state").glob("test_*.py")),
+        *sorted((_HERE.parents[1] / "engines").glob("*/test_*.py")),
+        *ours,
+    ]
     limit = str(_LIMITS[asked.tier])
     arguments = [*map(str, tests), "--timeout", limit, "-v", *others]
     return int(pytest.main(arguments, plugins=[Selection({case.upper() for case in asked.cases})]))

@@ -20,6 +20,7 @@ from tercio.dataplane.frames import HEADER, RUN
 from tercio.dataplane.rings import Rings
 from tercio.engines.embedded.bus import EmbeddedBus
 from tests.bus.conftest import PATIENCE, take, until
+from tests.cluster.chaos.tiers import trials
 from tests.engines.embedded.members import Member
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -146,8 +147,8 @@ async def test_the_next_holder_of_a_seat_joins_at_once(rings: Rings) -> None:
 @pytest.mark.chaos("C26")
 @pytest.mark.parametrize("careful", [False, True])
 def test_no_message_is_corrupt_however_often_a_publisher_is_killed(careful: bool) -> None:
-    """TERCIO_BUS_KILLS=150 for the long version. The ring is small, so that readers are lapped."""
-    kills = int(os.environ.get("TERCIO_BUS_KILLS", "6"))
+    """The ring is small, so that readers are lapped."""
+    kills = len(trials("C26", 6, 500, 5000))
     rings = Rings.create(3, 256 << 10, careful=careful)
     with (
         Member("read_checked", rings, 2) as reader,
