@@ -1,6 +1,7 @@
 """The programs of docs/problems/: the wrong ones fail as the pages say, the right ones don't."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from examples.problems import q24_naive
 from examples.problems.load import ask_often
 from examples.problems.measure import flood_with_one_stopped, kill_and_wait
 from examples.problems.q29_collector import Collector
@@ -73,13 +73,22 @@ def test_q21_no_two_requests_get_the_same_number() -> None:
 
 @linux
 def test_q24_a_parent_that_relays_works_for_every_message_and_keeps_what_is_not_read() -> None:
-    figures = q24_naive.run(2000, 10_000, stop_one=True)
+    # A process of its own: this one has memory to spare from other tests, and would not grow.
+    command = [sys.executable, "-m", "examples.problems.q24_naive", "--messages", "2000"]
+    done = subprocess.run(
+        [*command, "--size", "10000", "--stop-one"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    figures = json.loads(done.stdout)
     assert figures["delivered"] == 4000
     assert figures["in_order"]
     assert figures["parent_cpu_seconds"] > 0.0
     sent = 2000 * 10_000 / 2**20
-    # How much depends on how busy the machine is: the pipe and the receiver's inbox hold some.
-    assert figures["parent_grown_mib"] > sent / 10
+    assert figures["parent_grown_mib"] > sent / 2
 
 
 @linux
