@@ -173,6 +173,9 @@ class Wire(asyncio.Protocol):
         self.end("the server closed the connection")
 
     def connection_lost(self, error: Exception | None) -> None:
+        # Before `end`: asyncio's transport, closed after its buffer was sent, would take an abort()
+        # in here for news and call this a second time, without its socket (3.11).
+        self._transport = None
         self.end(f"the connection broke: {error}" if error else "the connection was closed")
         if not self.gone.done():
             self.gone.set_result(None)
