@@ -42,8 +42,8 @@ class Desk:
         self._lock = threading.Lock()
         self.routes: Routes = _Routes((), is_own=False)
         self.own_routes: Routes = _Routes((), is_own=True)
-        self.wants_own = False
-        self.lost_count = 0
+        self.wants_own: bool = False
+        self.lost_count: int = 0
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)

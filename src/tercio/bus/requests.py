@@ -36,7 +36,7 @@ class Asker:
         self._send = send
         self._number = 0
         self._waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
-        self.inbox = f".r.{secrets.token_hex(8)}"
+        self.inbox: str = f".r.{secrets.token_hex(8)}"
 
     async def ask(self, topic: str, message: object, timeout: float, type: object) -> object:
         """The reply. Raises `NoReply`, `RequestFailed` or `WrongType`."""
@@ -77,7 +77,7 @@ class Answerer:
         self._handler = handler
         self._decode = decoder_for(type)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.refused = 0
+        self.refused: int = 0
 
     def take(self, topic: str, body: bytes) -> None:
         """A request came. In the loop."""

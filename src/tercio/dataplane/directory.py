@@ -33,7 +33,7 @@ class Directory:
     def __init__(self, region: Region) -> None:
         self.region = region
         self.series: list[Series] = []
-        self.malformed = 0
+        self.malformed: int = 0
         self._declared: list[Declaration | None] = []
         self._turn = -1
         self._count = 0

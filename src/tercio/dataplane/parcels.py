@@ -52,7 +52,9 @@ class Parcels:
         self._control = _round(seats * _WORDS * 8)
         self._memory = mmap.mmap(descriptor, self._control, mmap.MAP_SHARED)
         self._words = memoryview(self._memory).cast("Q")
-        self.states = [self._words[at : at + _WORDS] for at in range(0, seats * _WORDS, _WORDS)]
+        self.states: list[memoryview[int]] = [
+            self._words[at : at + _WORDS] for at in range(0, seats * _WORDS, _WORDS)
+        ]
         """The words of each seat."""
         self.hold = HOLD
         self._is_tuned = False

@@ -79,9 +79,9 @@ class RingReader:
         self._tries = 0
         self._is_lapped = False
         self.is_paused = False
-        self.received = 0
-        self.lost = 0
-        self.bad = 0
+        self.received: int = 0
+        self.lost: int = 0
+        self.bad: int = 0
 
     def has_more(self, sink: Sink) -> bool:
         """Whether there is something to read, and it is not paused."""

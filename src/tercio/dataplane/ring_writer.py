@@ -54,7 +54,9 @@ class RingWriter:
         self._flags = -1
         self._sizes: list[int] = []
         self._bodies: list[bytes] = []
-        self.parcels = None if rings.parcels is None else ParcelWriter(rings.parcels, seat)
+        self.parcels: ParcelWriter | None = (
+            None if rings.parcels is None else ParcelWriter(rings.parcels, seat)
+        )
 
     @property
     def pending(self) -> int:

@@ -62,17 +62,17 @@ class Rings:
         self.is_careful: bool = words[4] == 1
         """Whether every batch is checked by its sum, as stores may be seen in another order."""
         plan = _Plan(self.seats, self.capacity)
-        self.heads = plan.heads
-        self.reserves = plan.reserves
-        self.sequences = plan.sequences
-        self.marks = plan.marks
-        self.cursors = plan.cursors
+        self.heads: int = plan.heads
+        self.reserves: int = plan.reserves
+        self.sequences: int = plan.sequences
+        self.marks: int = plan.marks
+        self.cursors: int = plan.cursors
         memory = words.cast("B")
-        self.head_bytes = memory[plan.heads * 8 : (plan.heads + self.seats) * 8]
-        self.head_words = words[plan.heads : plan.heads + self.seats]
-        self.asleep = memory[plan.asleep : plan.asleep + self.seats]
-        self.waiting = memory[plan.waiting : plan.waiting + self.seats]
-        self.data = [
+        self.head_bytes: memoryview[int] = memory[plan.heads * 8 : (plan.heads + self.seats) * 8]
+        self.head_words: memoryview[int] = words[plan.heads : plan.heads + self.seats]
+        self.asleep: memoryview[int] = memory[plan.asleep : plan.asleep + self.seats]
+        self.waiting: memoryview[int] = memory[plan.waiting : plan.waiting + self.seats]
+        self.data: list[memoryview[int]] = [
             memory[start : start + self.capacity]
             for start in range(plan.data, plan.size, self.capacity)
         ]
