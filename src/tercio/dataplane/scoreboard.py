@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 from tercio.dataplane.segment import Segment
 
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """Version of the words below; a worker of another layout refuses to attach."""
 
 _MAGIC: Final = 0x5445_5243_494F_0001
@@ -28,12 +28,13 @@ class Field(IntEnum):
     """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges.
 
     Each part has a range to grow in: the server's counts 16 to 31, the bus 9 to 11 and 32 to 47,
-    the state 12 to 15 and 48 to 63, durations 96 to 119, more gauges 120 to 127.
+    the state 12 to 15 and 48 to 63, connections 64 to 79, durations 96 to 119, more gauges 120 to
+    127.
     """
 
     PID = 0
     INCARNATION = 1
-    PHASE = 2
+    PHASE = 2  # a `WorkerPhase`
     LOOP_BEAT = 3  # monotonic nanoseconds of the last turn of the event loop
     THREAD_BEAT = 4  # the same of the watchdog thread
     IN_FLIGHT = 5  # requests begun and not ended
@@ -69,9 +70,30 @@ class Field(IntEnum):
     STATE_BUSY = 51  # operations given up because another process held the lock too long
     STATE_SLOW = 52  # writes that took, with their wait, more than 50 ms
     STATE_FULL = 53  # operations refused because there was no room
+    MOVED_DRAIN = 64  # connections given to another worker, by cause: this one leaves
+    MOVED_REBALANCE = 65  # another one has too few
+    MOVED_RESCUE = 66  # this one's loop was blocked, and the connection had something to say
+    MOVED_STICKY = 67  # what it asks for belongs to another one
+    FORWARDED = 68  # connections that came while the loop was blocked, and were passed on
+    ADOPTED = 69  # connections taken over from other workers
+    TAKEN_BACK = 70  # connections whose new worker died before it read them
+    UNMOVED = 71  # connections that nobody took, or that could not be sent
+    STOLEN = 72  # connections accepted from the queues of other slots
+    RESCUES = 73  # times that connections were rescued from this worker's blocked loop
     DURATIONS = 96  # the first of the counts by `DURATION_BOUNDS`
     SLOT = 120
     GENERATION = 121
+    SUSPECT = 122  # monotonic nanoseconds since when the loop is in one callback; 0: it turns
+    WATCH_DUE = 123  # monotonic nanoseconds: when the watchdog beats again, at the latest
+
+
+class WorkerPhase(IntEnum):
+    """What a worker does, as it says itself in its row."""
+
+    BOOTING = 0
+    SERVING = 1
+    PARKED = 2
+    DRAINING = 3
 
 
 FIRST_COUNTER: Final = 16

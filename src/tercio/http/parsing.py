@@ -41,6 +41,7 @@ class Parsing(asyncio.Protocol):
         "_trailers",
         "_upgrade",
         "_url",
+        "asked",
         "in_head",
         "is_trusted",
         "mark",
@@ -61,6 +62,8 @@ class Parsing(asyncio.Protocol):
         self.mark = (0.0, 0)  # when the body's rate was first looked at, and what had come
         self.is_trusted = False  # the peer is a proxy whose word is taken
         self._template: dict[str, Any] = {}  # of a scope: what all requests have in common
+        self.asked = 0
+        """Requests that have begun. As long as it stays the same, an idle connection stays so."""
         self.in_head = False
         """A head has begun that is not complete."""
         self._url = b""
@@ -100,6 +103,7 @@ class Parsing(asyncio.Protocol):
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_busy(self)
         self.in_head = True
+        self.asked += 1
         self.since = self.service.now
         self._special = 0
         # Where it begins in the middle of a chunk, nobody says how far.

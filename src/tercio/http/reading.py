@@ -46,7 +46,7 @@ class Reading(Parsing):
     @property
     def has_asked(self) -> bool:
         """Whether any request has begun."""
-        return self._head_size > 0
+        return self.asked > 0
 
     @property
     def is_between(self) -> bool:

@@ -49,6 +49,12 @@ REQUESTS: Final = Builtin(
 DURATION: Final = Builtin(
     "histogram", "tercio_request_duration_seconds", "From a request's head to its answer's end"
 )
+MOVED: Final = Builtin(
+    "counter",
+    "tercio_connections_moved",
+    "Connections given to another worker, by the reason",
+    ("cause",),
+)
 LAG: Final = Builtin(
     "gauge",
     "tercio_loop_lag_seconds",
@@ -97,6 +103,12 @@ _HELP: Final = {
     "REFUSED": "Requests that no application saw, being malformed, too large or too slow",
     "PEERS_REFUSED": "Connections closed as they came, as their client had too many",
     "WS_THROTTLED": "Times that a WebSocket had to wait, as it had sent too many messages",
+    "FORWARDED": "Connections passed on, as the worker that they were given to was blocked",
+    "ADOPTED": "Connections taken over from other workers",
+    "TAKEN_BACK": "Connections whose new worker died before it read them",
+    "UNMOVED": "Connections that were to be moved and that nobody could take",
+    "STOLEN": "Connections accepted from the queues of other slots",
+    "RESCUES": "Times that connections were rescued from a blocked event loop",
     "STATE_USED": "What the shared state takes",
     "STATE_KEYS": "Keys in the shared state",
     "BUS_SENT": "Messages published",
@@ -120,6 +132,11 @@ _NAMES: Final = {
     "REFUSED": "requests_refused",
     "PEERS_REFUSED": "connections_refused",
     "WS_THROTTLED": "websockets_throttled",
+    "FORWARDED": "connections_forwarded",
+    "ADOPTED": "connections_adopted",
+    "TAKEN_BACK": "connections_taken_back",
+    "UNMOVED": "connections_unmoved",
+    "STOLEN": "connections_stolen",
     "STATE_USED": "state_used_bytes",
 }
 
@@ -130,10 +147,17 @@ _STATUSES: Final = {
     "4xx": Field.STATUS_4XX,
     "5xx": Field.STATUS_5XX,
 }
+_CAUSES: Final = {
+    "drain": Field.MOVED_DRAIN,
+    "rebalance": Field.MOVED_REBALANCE,
+    "rescue": Field.MOVED_RESCUE,
+    "sticky": Field.MOVED_STICKY,
+}
 _HANDLED: Final = {
     Field.PID, Field.INCARNATION, Field.PHASE, Field.LOOP_BEAT, Field.THREAD_BEAT,
     Field.LOOP_LAG_US, Field.REQUESTS, Field.DURATION_US, Field.SLOT, Field.GENERATION,
-    Field.DURATIONS, Field.STATE_WAITING, Field.STATE_HOLDING, *_STATUSES.values(),
+    Field.DURATIONS, Field.STATE_WAITING, Field.STATE_HOLDING, Field.SUSPECT, Field.WATCH_DUE,
+    *_STATUSES.values(), *_CAUSES.values(),
 }  # fmt: skip
 
 
@@ -150,7 +174,7 @@ def builtins() -> list[Builtin]:
     """Every metric that there is before the application makes any."""
     fields = [of_field(field) for field in Field if field not in _HANDLED]
     of_workers = [LAG, MEMORY, CPU, PID, GENERATION]
-    others = [REQUESTS, DURATION, *of_workers, STARTED, *OF_FACTS.values(), DROPPED, TORN]
+    others = [REQUESTS, DURATION, MOVED, *of_workers, STARTED, *OF_FACTS.values(), DROPPED, TORN]
     return sorted([*fields, *others], key=lambda one: one.name)
 
 
@@ -159,7 +183,12 @@ def of_scoreboard(scoreboard: Scoreboard) -> list[Family]:
     totals = scoreboard.totals()
     rows = [row for row in scoreboard if row[Field.PID]]
     workers = [row for row in rows if row[Field.SLOT]]
-    found = [_requests(totals), _durations(scoreboard, totals), *_workers(workers)]
+    found = [
+        _requests(totals),
+        _durations(scoreboard, totals),
+        _moved(totals),
+        *_workers(workers),
+    ]
     for field in Field:
         if field in _HANDLED:
             continue
@@ -185,6 +214,13 @@ def _requests(totals: dict[Field, int]) -> Family:
     unanswered = ended - sum(totals[field] for field in _STATUSES.values())
     # The words of a living worker are read while it counts: a request may be in one of two.
     return family.add(max(0, unanswered), {"status": "none"})
+
+
+def _moved(totals: dict[Field, int]) -> Family:
+    family = MOVED.family()
+    for cause, field in _CAUSES.items():
+        family.add(totals[field], {"cause": cause})
+    return family
 
 
 def _durations(scoreboard: Scoreboard, totals: dict[Field, int]) -> Family:

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
         return _refuse(link, "limits", error)
     except (ConfigError, ProtocolError) as error:
         return _refuse(link, "options", error)
-    return Worker(boot, link, Counts(row), watchdog, streams).run()
+    return Worker(boot, link, Counts(row), watchdog, streams, row).run()
 
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:

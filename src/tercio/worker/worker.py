@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from tercio import cluster
+from tercio.dataplane.scoreboard import Field, Row, WorkerPhase
 from tercio.errors import (
     AppNotFound,
     AppStartFailed,
@@ -83,8 +84,10 @@ class Worker:
         hooks: Hooks,
         watchdog: Watchdog,
         streams: LogStreams,
+        row: Row,
     ) -> None:
         self._record = record
+        self._row = row
         self._config = record.config
         self._link = link
         self._hooks = hooks
@@ -229,8 +232,10 @@ class Worker:
         self._watchdog.watch(self._loop)
         while self._leave is None:
             self._ordered.clear()
+            self._row[Field.PHASE] = WorkerPhase.SERVING if self._is_wanted else WorkerPhase.PARKED
             await (self._server.serve() if self._is_wanted else self._server.park())
             await self._ordered.wait()
+        self._row[Field.PHASE] = WorkerPhase.DRAINING
         await self._drain_all(self._leave)
         self._watchdog.unwatch()
         await self._server.stop()

@@ -1,0 +1,1 @@
+"""Give connections to other workers, and take theirs."""
