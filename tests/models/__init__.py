@@ -1,0 +1,1 @@
+"""Protocols, checked in all their states."""
