@@ -29,6 +29,11 @@ class Pattern:
     is_open: bool
     """Whether it ends in ``**``, which is not among the words then."""
 
+    @property
+    def is_topic(self) -> bool:
+        """Whether it matches one topic alone: itself."""
+        return not self.is_open and "*" not in self.words
+
     def matches(self, words: list[str]) -> bool:
         """Whether it matches the topic of these words."""
         if self.is_open:
