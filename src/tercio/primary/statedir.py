@@ -26,7 +26,7 @@ from tercio.errors import CouldNotStart
 from tercio.system import cgroup, mounts, proc
 from tercio.system.identity import Identity
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of what `engines.embedded.records` describes; a directory of another one is refused."""
 
 LOCK: Final = "lock"

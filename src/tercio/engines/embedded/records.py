@@ -4,7 +4,7 @@
     k KEY            tag + 128, end, indexed, payload  one that ends
     t INDEXED KEY    -                                 the index that the sweep follows
     n                number                            the last id or fencing token given out
-    s ID ...         see `collections`                 the parts of a queue or a group
+    s ID ...         see `collections` and `moving`    the parts of a queue, a group, a window
     g ID             -                                 parts that nobody needs any more
 
 Times are seconds as big-endian doubles: for those that are not negative the order of the bytes is
@@ -75,6 +75,11 @@ def end_of(raw: bytes) -> float | None:
 def kind_of(raw: bytes) -> Kind:
     """What a record is."""
     return Kind(raw[0] & ~_TIMED)
+
+
+def body_of(raw: bytes) -> bytes:
+    """What a record holds, whether it has ended or not."""
+    return raw[_HEAD if raw[0] & _TIMED else 1 :]
 
 
 def is_live(raw: bytes | None, now: float) -> bool:

@@ -3,6 +3,7 @@
 from itertools import islice
 
 from tercio.engines.embedded.collections import Collection
+from tercio.engines.embedded.moving import forget_hits
 from tercio.engines.embedded.records import (
     COLLECTIONS,
     GARBAGE,
@@ -45,7 +46,8 @@ def sweep(table: Table, verb: Sweep, now: float) -> int:
         if removed >= verb.count:
             break
         removed += _sweep(table, key, now, verb.count - removed)
-    return removed
+    # What has just ended may have left chunks.
+    return removed + _sweep_garbage(table, verb.count - removed)
 
 
 def _remove(table: Table, key: bytes, now: float) -> bool:
@@ -58,6 +60,7 @@ def _remove(table: Table, key: bytes, now: float) -> bool:
         was_there = collection.count > sum(1 for _ in collection.ended(now))
         collection.forget()
         return was_there
+    forget_hits(table, raw)
     erase(table, key, raw)
     return is_live(raw, now)
 
@@ -96,5 +99,6 @@ def _sweep(table: Table, key: bytes, now: float, most: int) -> int:
     if end is not None and end > now:
         reindex(table, key, raw)
         return 1
+    forget_hits(table, raw)
     erase(table, key, raw)
     return 1

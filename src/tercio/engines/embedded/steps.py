@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from tercio.engines.embedded import groups, locks, queues, removal, values, windows
+from tercio.engines.embedded import groups, locks, moving, queues, removal, values, windows
 from tercio.engines.embedded.table import Table
 from tercio.state import verbs
 
@@ -32,7 +32,7 @@ WRITES: Final[dict[type, AnyStep]] = {
     verbs.Release: locks.release,
     verbs.FixedWindow: windows.fixed,
     verbs.SlidingWindow: windows.sliding,
-    verbs.MovingWindow: windows.moving,
+    verbs.MovingWindow: moving.moving,
     verbs.Push: queues.push,
     verbs.Pop: queues.pop,
     verbs.PutBack: queues.put_back,

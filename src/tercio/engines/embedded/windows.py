@@ -1,14 +1,12 @@
-"""Rate limits: hits within a fixed, a moving or a sliding window."""
+"""Rate limits that two numbers are enough for: a fixed and a sliding window. See `moving`."""
 
 import math
 import struct
-from array import array
-from bisect import bisect_right
 from typing import Final
 
 from tercio.engines.embedded.records import MAIN, Kind, payload_of, store
 from tercio.engines.embedded.table import Table
-from tercio.state.verbs import FixedWindow, MovingWindow, SlidingWindow, Window
+from tercio.state.verbs import FixedWindow, SlidingWindow, Window
 
 _FIXED: Final = struct.Struct(">dQ")
 _SLIDING: Final = struct.Struct(">dQQ")
@@ -50,18 +48,3 @@ def sliding(table: Table, verb: SlidingWindow, now: float) -> Window:
         # Its hits count until the end of the next window.
         store(table, verb.key, Kind.SLIDING, body, (index + 2) * verb.period, raw)
     return Window(is_allowed, math.ceil(estimate), (index + 1) * verb.period - now)
-
-
-def moving(table: Table, verb: MovingWindow, now: float) -> Window:
-    """See the verb."""
-    raw = table.get(MAIN + verb.key)
-    hits = array("d", payload_of(raw, verb.key, Kind.MOVING, now) or b"")
-    del hits[: bisect_right(hits, now - verb.period)]
-    is_allowed = len(hits) + verb.cost <= verb.limit
-    if is_allowed and verb.cost:
-        # Never before the last: a clock that was set back between two runs keeps the order.
-        moment = max(now, hits[-1]) if hits else now
-        hits.extend([moment] * verb.cost)
-        store(table, verb.key, Kind.MOVING, hits.tobytes(), moment + verb.period, raw)
-    reset_after = hits[0] + verb.period - now if hits else 0.0
-    return Window(is_allowed, len(hits), reset_after)
