@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.cluster.chaos.tiers import SLACK
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells who is stopped")
@@ -80,7 +81,7 @@ def test_a_writer_that_is_stopped_is_killed_and_the_others_go_on(cluster: Cluste
     lags = [float(file.read_text()) for file in files]
     print(f"killed after {took:.2f} s, lags {lags}")
     # Without our lock in front LMDB's would hold the others' loops until the kill: a second.
-    assert all(lag < 0.5 for lag in lags), lags
-    assert took < 5.0
+    assert all(lag < 0.1 * SLACK for lag in lags), lags
+    assert took < 2.0 * SLACK
     assert cluster.of("WorkerSilent") == []
     assert len(cluster.of("WorkerKilled")) == 1
