@@ -113,6 +113,13 @@ class Config:
         "Connections that may wait to be accepted.",
         instead=_FIXED,
     )
+    balance: str = ADDRESS.option(
+        "least",
+        kinds.choice("least", "pull", "sticky-ip", "reuseport"),
+        "Who gets a new connection: 'least' the worker that has the fewest, 'pull' whoever takes it"
+        " first, 'sticky-ip' the same one for the same client address, 'reuseport' any, by chance.",
+        instead=_FIXED,
+    )
 
     workers: int | str = WORKERS.option(
         "auto",

@@ -71,7 +71,7 @@ class Rig:
             "state": {},
             "app": APPS + app,
             "options": Config().to_json() | _SERVER | {"app_dir": ROOT} | dict(options or {}),
-            "listeners": [{"fd": self.listener.fileno(), "bind": "127.0.0.1:0"}],
+            "listeners": [{"bind": "127.0.0.1:0", "slots": [], "shared": self.listener.fileno()}],
             "channel": theirs.fileno(),
             "lifeline": lifeline_end,
             "shared": self.shared.to_record(),

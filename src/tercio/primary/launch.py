@@ -17,7 +17,12 @@ _OOM_SCORE_ABOVE_PRIMARY = 300
 def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
     """What ``command`` starts, with the options of its revision."""
     listeners = [
-        {"fd": listener.fileno(), "bind": str(listener.bind)} for listener in setup.listeners
+        {
+            "bind": str(listener.bind),
+            "slots": [each.fileno() for each in listener.slots],
+            "shared": None if listener.slots else listener.fileno(),
+        }
+        for listener in setup.listeners
     ]
     record: dict[str, object] = {
         "version": __version__,
@@ -41,7 +46,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "rlimits": settings.config.resource_limits,
     }
     descriptors = [
-        *(listener.fileno() for listener in setup.listeners),
+        *(fd for listener in setup.listeners for fd in listener.filenos()),
         setup.lifeline_read,
         *setup.shared.descriptors,
     ]

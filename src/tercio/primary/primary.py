@@ -151,6 +151,7 @@ class Primary:
             "pid": os.getpid(),
             "app": setup.settings.config.app,
             "listeners": [listener.url for listener in setup.listeners],
+            "balance": setup.balancing.describe(setup.listeners),
             "runtime_dir": setup.claim.path,
             "server": setup.settings.config.server,
             "engine": setup.settings.config.engine,
@@ -329,7 +330,8 @@ class Primary:
                 version=__version__,
             )
         )
-        for text in start_warnings(setup.settings.config):
+        refused = setup.balancing.warnings(setup.listeners)
+        for text in (*start_warnings(setup.settings.config), *refused):
             self.journal.publish(events.ConfigWarning(text))
 
 

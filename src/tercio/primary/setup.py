@@ -15,6 +15,7 @@ from tercio.config import Config
 from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
 from tercio.errors import CouldNotStart
+from tercio.primary.balancing import Balancing, balancing_of
 from tercio.primary.sizing import Size, size_of
 from tercio.primary.statedir import StateDir, open_statedir
 from tercio.settings import Settings, load
@@ -49,6 +50,7 @@ class Setup:
     size: Size
     claim: rundir.Claim
     listeners: tuple[Listener, ...]
+    balancing: Balancing
     shared: Shared
     lifeline_read: int
     lifeline_write: int
@@ -81,12 +83,15 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     size = size_of(config, cgroup.cpu_count(), cgroup.limits())
     # Listeners first: "the port is in use" is the answer that people need most.
     scheme = "https" if config.ssl_certfile else "http"
+    binds = [parse_bind(text) for text in config.binds]
+    balancing = balancing_of(config, size, sum(bind.is_tcp for bind in binds))
     listeners = open_listeners(
-        [parse_bind(text) for text in config.binds],
+        binds,
         backlog=config.backlog,
         uds_permissions=config.uds_permissions,
         scheme=scheme,
         environ=os.environ,
+        slots=balancing.slots,
     )
     for listener in listeners:
         stack.callback(listener.close)
@@ -107,6 +112,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         size,
         claim,
         tuple(listeners),
+        balancing,
         shared,
         lifeline_read,
         lifeline_write,

@@ -2,47 +2,74 @@
 
 import errno
 import os
-import random
 import socket
-import time
 from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from tercio.errors import AddressInUse, ConfigError, CouldNotStart
-from tercio.system import notify, owners
+from tercio.system import notify, owners, tcp
 from tercio.system.binds import Bind, BindKind, parse_bind, tcp_bind, unix_bind
+from tercio.system.tcp import Address, Slots
 from tercio.system.unix_paths import Inode, listen_at_path, unlink_ours
 
-__all__ = ["Bind", "BindKind", "Listener", "open_listeners", "parse_bind", "tcp_bind", "unix_bind"]
+__all__ = [
+    "Bind",
+    "BindKind",
+    "Listener",
+    "Slots",
+    "open_listeners",
+    "parse_bind",
+    "tcp_bind",
+    "unix_bind",
+]
+
+Socket = socket.socket  # `Listener` has a property of the module's name
 
 PORT_TRIES = 16  # for port 0 on several addresses: a port may be free on one and taken on the next
-LISTEN_TRIES = 40
-LISTEN_PAUSE = 0.01  # seconds, at most, between two of them
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening, non-blocking socket.
+    """What listens at one address: a non-blocking socket for all workers, or one for each slot.
 
     ``bind`` is the place it really has: with the port that was chosen for port 0, and with the
     address behind a name or an inherited descriptor. ``url`` is where a client finds it.
     """
 
-    socket: socket.socket
+    sockets: tuple[Socket, ...]
+    """One for all, or one for each slot, in the order of the kernel's group."""
     bind: Bind
     url: str
     inode: Inode | None = None
+    why_shared: str = ""
+    """Why there is only one, if several were wanted."""
+    is_adopted: bool = False
+    """Whether another process opened it."""
+
+    @property
+    def socket(self) -> Socket:
+        """The only one, or that of the first slot."""
+        return self.sockets[0]
+
+    @property
+    def slots(self) -> tuple[Socket, ...]:
+        """The listener of each slot; none where all share one."""
+        return self.sockets if len(self.sockets) > 1 else ()
 
     def fileno(self) -> int:
-        """Return the descriptor that workers inherit."""
+        """The descriptor of `socket`."""
         return self.socket.fileno()
+
+    def filenos(self) -> list[int]:
+        """The descriptors that workers inherit."""
+        return [each.fileno() for each in self.sockets]
 
     def close(self) -> None:
         """Stop listening; a socket file goes too, if it is still the one made here."""
         if self.inode is not None:
             unlink_ours(self.bind.path, self.inode)
-        self.socket.close()
+        for each in self.sockets:
+            each.close()
 
 
 def open_listeners(
@@ -52,10 +79,12 @@ def open_listeners(
     uds_permissions: int,
     scheme: str = "http",
     environ: MutableMapping[str, str] | None = None,
+    slots: Slots | None = None,
 ) -> list[Listener]:
     """Open every bind, or none: those already open are closed again when one cannot be had.
 
-    ``environ`` is where systemd's variables are looked for, and removed from.
+    ``environ`` is where systemd's variables are looked for, and removed from. ``slots`` says how
+    many listeners an address is to have, if it is one of TCP that is opened here.
     """
     wanted = list(binds)
     opened: list[Listener] = []
@@ -66,7 +95,7 @@ def open_listeners(
                     sock, inode = listen_at_path(
                         bind.path, backlog=backlog, permissions=uds_permissions
                     )
-                    opened.append(Listener(sock, bind, str(bind), inode))
+                    opened.append(Listener((sock,), bind, str(bind), inode, _ONE_QUEUE))
                 case BindKind.FD:
                     opened.append(_adopted(bind.fd, str(bind), scheme, opened))
                 case BindKind.SYSTEMD:
@@ -75,7 +104,7 @@ def open_listeners(
                         opened.append(_adopted(passed.fd, name, scheme, opened))
                 case BindKind.NAME | BindKind.TCP4 | BindKind.TCP6:
                     v6_only = _has_v4_of_its_own(bind, wanted)
-                    opened.extend(_listen_at(bind, backlog, scheme, v6_only))
+                    opened.extend(_listen_at(bind, backlog, scheme, v6_only, slots))
     except BaseException:
         for listener in opened:
             listener.close()
@@ -83,28 +112,17 @@ def open_listeners(
     return opened
 
 
-class _Address(NamedTuple):
-    family: socket.AddressFamily
-    host: str
-    port: int
-    scope: int
-
-    @property
-    def sockaddr(self) -> tuple[str, int] | tuple[str, int, int, int]:
-        if self.family == socket.AF_INET6:
-            return (self.host.partition("%")[0], self.port, 0, self.scope)
-        return (self.host, self.port)
-
-    @property
-    def bind(self) -> Bind:
-        return tcp_bind(self.host, self.port)
+_ONE_QUEUE = "a Unix socket has one queue"
+_NOT_OURS = "another process opened it"
 
 
-def _listen_at(bind: Bind, backlog: int, scheme: str, v6_only: bool) -> list[Listener]:
+def _listen_at(
+    bind: Bind, backlog: int, scheme: str, v6_only: bool, slots: Slots | None
+) -> list[Listener]:
     addresses = _resolved(bind)
     for tries_left in reversed(range(PORT_TRIES)):
         try:
-            return _listen_at_each(bind, addresses, backlog, scheme, v6_only)
+            return _listen_at_each(bind, addresses, backlog, scheme, v6_only, slots)
         except AddressInUse:
             if bind.port != 0 or not tries_left:
                 raise
@@ -112,7 +130,12 @@ def _listen_at(bind: Bind, backlog: int, scheme: str, v6_only: bool) -> list[Lis
 
 
 def _listen_at_each(
-    bind: Bind, addresses: list[_Address], backlog: int, scheme: str, v6_only: bool
+    bind: Bind,
+    addresses: list[Address],
+    backlog: int,
+    scheme: str,
+    v6_only: bool,
+    slots: Slots | None,
 ) -> list[Listener]:
     """Listen on all addresses of one bind, at one port."""
     opened: list[Listener] = []
@@ -122,16 +145,17 @@ def _listen_at_each(
         for unnumbered in addresses:
             address = unnumbered._replace(port=port)
             try:
-                sock = _exclusive(address, backlog, v6_only)
+                found = tcp.listen(address, backlog=backlog, v6_only=v6_only, slots=slots)
             except OSError as error:
                 # /etc/hosts often says that localhost is ::1 too where there is no IPv6 at all.
                 if bind.kind is BindKind.NAME and error.errno in _NO_SUCH_ADDRESS:
                     absent = error
                     continue
                 raise _refusal(address, error) from error
-            port = sock.getsockname()[1]
+            port = found.sockets[0].getsockname()[1]
             place = address._replace(port=port).bind
-            opened.append(Listener(sock, place, f"{scheme}://{place}"))
+            url = f"{scheme}://{place}"
+            opened.append(Listener(found.sockets, place, url, why_shared=found.why_alone))
         if absent is not None and not opened:
             raise _refusal(addresses[0], absent) from absent
     except BaseException:
@@ -141,46 +165,12 @@ def _listen_at_each(
     return opened
 
 
-def _exclusive(address: _Address, backlog: int, v6_only: bool) -> socket.socket:
-    """Bind and listen, alone.
-
-    SO_REUSEPORT is not set, so bind() fails beside any listener, those that do set it included.
-    SO_REUSEADDR (needed to start again while old connections linger in TIME_WAIT) lets several
-    processes bind one port until one of them listens. Linux makes listen() fail then, but when two
-    call it at the same instant for both. So a failed listen() means "again": the next bind() fails
-    if somebody has won.
-    """
-    for tries_left in reversed(range(LISTEN_TRIES)):
-        # Named IPPROTO_TCP: asyncio sets TCP_NODELAY only on sockets that say so.
-        sock = socket.socket(address.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if address.family == socket.AF_INET6:
-                both = address.host == "::" and not v6_only
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if both else 1)
-            sock.bind(address.sockaddr)
-            try:
-                sock.listen(backlog)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or not tries_left:
-                    raise
-                sock.close()
-                time.sleep(random.uniform(0, LISTEN_PAUSE))
-                continue
-            sock.setblocking(False)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    raise AssertionError("unreachable: the last try returns or raises")
-
-
 def _has_v4_of_its_own(bind: Bind, wanted: list[Bind]) -> bool:
     """Whether "::" must leave IPv4 alone because another bind asks for it at the same port."""
     return any(other.kind is BindKind.TCP4 and other.port == bind.port != 0 for other in wanted)
 
 
-def _resolved(bind: Bind) -> list[_Address]:
+def _resolved(bind: Bind) -> list[Address]:
     try:
         answers = socket.getaddrinfo(
             # Bytes: a text would go through the idna codec, and `tcp_bind` lets only ASCII in.
@@ -200,7 +190,7 @@ def _resolved(bind: Bind) -> list[_Address]:
         # A literal is kept as it was written: with its scope ("fe80::1%eth0").
         host = str(sockaddr[0]) if bind.kind is BindKind.NAME else bind.host
         scope = int(sockaddr[3]) if len(sockaddr) == 4 else 0
-        found.append(_Address(family, host, bind.port, scope))
+        found.append(Address(family, host, bind.port, scope))
     return list(dict.fromkeys(found))
 
 
@@ -216,7 +206,7 @@ def _from_systemd(environ: MutableMapping[str, str] | None) -> list[notify.Passe
 
 def _adopted(fd: int, name: str, scheme: str, opened: list[Listener]) -> Listener:
     """Take over a descriptor that another process opened, if it is a listening stream socket."""
-    if any(listener.fileno() == fd for listener in opened):
+    if any(fd in listener.filenos() for listener in opened):
         raise ConfigError(f"{name} cannot be used: descriptor {fd} is given twice")
     try:
         sock = socket.socket(fileno=fd)
@@ -238,7 +228,8 @@ def _adopted(fd: int, name: str, scheme: str, opened: list[Listener]) -> Listene
         sock = socket.socket(sock.family, sock.type, socket.IPPROTO_TCP, fileno=sock.detach())
     sock.setblocking(False)
     os.set_inheritable(fd, False)
-    return Listener(sock, place, f"{scheme}://{place}" if place.is_tcp else str(place))
+    url = f"{scheme}://{place}" if place.is_tcp else str(place)
+    return Listener((sock,), place, url, why_shared=_NOT_OURS, is_adopted=True)
 
 
 def _place_of(sock: socket.socket) -> Bind | None:
@@ -262,7 +253,7 @@ def _place_of(sock: socket.socket) -> Bind | None:
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
-def _refusal(address: _Address, error: OSError) -> CouldNotStart:
+def _refusal(address: Address, error: OSError) -> CouldNotStart:
     place = address.bind
     reason = error.strerror or str(error)
     match error.errno:

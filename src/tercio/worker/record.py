@@ -14,10 +14,16 @@ from tercio.version import __version__
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A listener that was inherited."""
+    """What was inherited of one address: a listener for each slot, or one that all share."""
 
-    fd: int
     bind: str
+    slots: tuple[int, ...]
+    shared: int | None
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.slots if self.shared is None else (self.shared,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +57,26 @@ class BootRecord:
     @property
     def fds(self) -> tuple[int, ...]:
         """Every inherited descriptor but the standard ones."""
-        listeners = (listener.fd for listener in self.listeners)
+        listeners = (fd for bound in self.listeners for fd in bound.fds)
         return (*listeners, self.channel, self.lifeline, *self.shared.values(), self.stack)
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The listeners that this worker accepts from, one for each address."""
+        found = (
+            bound.slots[self.slot] if bound.shared is None else bound.shared
+            for bound in self.listeners
+        )
+        return tuple(found)
+
+    @property
+    def shared_listeners(self) -> frozenset[int]:
+        """Those of them that all workers accept from."""
+        return frozenset(bound.shared for bound in self.listeners if bound.shared is not None)
+
+    def others(self, slot: int) -> tuple[int, ...]:
+        """The listeners of another slot; nobody accepts from them unless the primary says so."""
+        return tuple(bound.slots[slot] for bound in self.listeners if slot < len(bound.slots))
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Self:
@@ -70,7 +94,10 @@ class BootRecord:
                 state=values["state"],
                 app=values["app"],
                 config=Config.from_json(values["options"]),
-                listeners=tuple(Bound(each["fd"], each["bind"]) for each in values["listeners"]),
+                listeners=tuple(
+                    Bound(each["bind"], tuple(each["slots"]), each["shared"])
+                    for each in values["listeners"]
+                ),
                 channel=values["channel"],
                 lifeline=values["lifeline"],
                 shared=values["shared"],

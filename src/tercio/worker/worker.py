@@ -102,7 +102,7 @@ class Worker:
         self._boot: asyncio.Task[None] | None = None
         self._cut = Cut()
         self._server: Server = choice.make(record.config, link.note)
-        self._listeners = [socket.socket(fileno=listener.fd) for listener in record.listeners]
+        self._listeners = [socket.socket(fileno=fd) for fd in record.own]
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
