@@ -230,27 +230,33 @@ class RingReader:
         chunk, at, end = self._chunk, self._at, self._chunk_end
         is_own = self._seat == self._own_seat
         routes = sink.own_routes if is_own else sink.routes
+        left = _STRIDE  # messages until we look at the clock
         try:
             while True:
-                if not length_hint(self._sizes):
+                count = length_hint(self._sizes)
+                if not count:
                     if at >= end:
                         return True
                     at = self._open_run(sink, chunk, at)
+                    count = length_hint(self._sizes)
                 sizes, flags = self._sizes, self._flags
-                deliver, stride = routes[self._topic], _STRIDE
+                deliver = routes[self._topic]
                 if deliver is None or (flags & NOT_OWN and is_own):
                     at += sum(sizes)
                     continue
                 if flags & IS_PARCEL:
-                    deliver, stride = partial(self._unpack, sink, deliver), 1
-                for size in islice(sizes, stride):
+                    deliver, left = partial(self._unpack, sink, deliver), 1
+                for size in islice(sizes, left):
                     start = at
                     at += size
                     deliver(chunk[start:at])
                     if self.is_paused:
                         return False
-                if time.monotonic() >= until:
-                    return False
+                left -= count
+                if left <= 0:
+                    if time.monotonic() >= until:
+                        return False
+                    left = _STRIDE
         except (_Spoilt, struct.error):
             self.bad += 1
             at = end  # it does not add up: the rest of the chunk is left out
@@ -264,7 +270,8 @@ class RingReader:
     def _open_run(self, sink: Sink, chunk: bytes, at: int) -> int:
         """Begin a run, and a batch if the last one is over: where its first body is."""
         if at == self._batch_end:
-            at = self._open(sink, chunk, at)
+            self._open(sink, chunk, at)
+            at += _HEADER_SIZE
         count, words, flags = _UNPACK_RUN(chunk, at)
         table = at + _RUN_SIZE + words
         at = table + count * _SIZE
@@ -273,26 +280,26 @@ class RingReader:
         sizes: Sequence[int]
         if count == 1:
             sizes = _UNPACK_SIZE(chunk, table)
+            total = sizes[0]
         else:
             sizes = memoryview(chunk)[table:at].cast("I").tolist()
-        if at + sum(sizes) > self._batch_end:
+            total = sum(sizes)
+        if at + total > self._batch_end:
             raise _Spoilt
         self._topic, self._flags, self._sizes = chunk[table - words : table], flags, iter(sizes)
         return at
 
-    def _open(self, sink: Sink, chunk: bytes, at: int) -> int:
-        """Begin a batch: where its first run is."""
+    def _open(self, sink: Sink, chunk: bytes, at: int) -> None:
+        """Begin a batch."""
         _, first, length, count, _ = _UNPACK_HEADER(chunk, at)
-        seat = self._seat
-        gap = first - self._expected[seat]
-        self._expected[seat] = first + count
         self.received += count
+        expected, seat = self._expected, self._seat
+        gap = first - expected[seat]
+        expected[seat] = first + count
         if gap > 0:
             self.lost += gap
             sink.lost(gap, seat)
-        at += _HEADER_SIZE
-        self._batch_end = at + length
-        return at
+        self._batch_end = at + _HEADER_SIZE + length
 
     def _unpack(self, sink: Sink, deliver: Callable[[bytes], None], body: bytes) -> None:
         """Give what a parcel says to ``deliver``."""

@@ -27,6 +27,9 @@ from tercio.errors import MessageTooLarge
 _RUN_SIZE: Final = RUN.size
 _SIZE: Final = SIZE.size
 _HEADER_SIZE: Final = HEADER.size
+_PACK_HEADER: Final = HEADER.pack
+_PACK_RUN: Final = RUN.pack
+_PACK_SIZE: Final = SIZE.pack
 
 
 class RingWriter:
@@ -98,20 +101,26 @@ class RingWriter:
             self.flush()
         if flags & IS_PARCEL:
             body = self._as_parcel(body)
-        self._end_run()
+        if self._sizes:
+            self._end_run()
         self._topic, self._flags = topic, flags
         self._length += frame + size
         self._sizes.append(size)
         self._bodies.append(body)
 
     def _end_run(self) -> None:
-        sizes = self._sizes
-        if sizes:
-            count, topic = len(sizes), self._topic
-            table = SIZE.pack(sizes[0]) if count == 1 else array("I", sizes).tobytes()
-            self._parts += (RUN.pack(count, len(topic), self._flags), topic, table, *self._bodies)
-            self._count += count
+        sizes, bodies, topic = self._sizes, self._bodies, self._topic
+        count = len(sizes)
+        if count == 1:
+            head = _PACK_RUN(1, len(topic), self._flags)
+            self._parts += (head, topic, _PACK_SIZE(sizes[0]), bodies[0])
+            sizes.clear()
+            bodies.clear()
+        else:
+            table = array("I", sizes).tobytes()
+            self._parts += (_PACK_RUN(count, len(topic), self._flags), topic, table, *bodies)
             self._sizes, self._bodies = [], []
+        self._count += count
         self._flags = -1  # what comes next begins another one
 
     def _as_parcel(self, body: bytes) -> bytes:
@@ -127,7 +136,8 @@ class RingWriter:
 
     def flush(self) -> bool:
         """Write the batch and wake who sleeps; False if there was nothing."""
-        self._end_run()
+        if self._sizes:
+            self._end_run()
         count = self._count
         if not count:
             return False
@@ -143,7 +153,7 @@ class RingWriter:
         words = self._words
         if end > self._reserve:
             words[self._reserve_word] = self._reserve = end
-        header = HEADER.pack(head, self.sequence, length, count, total)
+        header = _PACK_HEADER(head, self.sequence, length, count, total)
         if length <= BATCH_BYTES:
             self._put(head, b"".join((header, *parts)))
         else:  # one message: not worth a copy
@@ -172,7 +182,7 @@ class RingWriter:
     def _wake(self) -> None:
         rings = self._rings
         rings.fence()
-        asleep = bytes(rings.asleep)
+        asleep = rings.asleep.tobytes()
         seat = asleep.find(1)
         while seat >= 0:
             if seat != self._seat:  # we know what we wrote
