@@ -89,6 +89,40 @@ async def test_nx_stores_only_where_nothing_is(state: State, subject: Subject) -
     assert await state.set("key", 2, nx=True)
 
 
+async def test_a_part_of_one_is_not_added(state: State) -> None:
+    for wrong in (1.5, 1.0, "1", None):
+        with pytest.raises(TypeError, match="by="):
+            await state.incr("n", wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="by="):
+        await asyncio.to_thread(state.sync.incr, "n", 1.5)  # type: ignore[arg-type]
+    assert await state.incr("n", True) == 1
+    for beyond in (1 << 63, 1 << 70, -(1 << 70)):
+        with pytest.raises(WrongType):
+            await state.incr("n", beyond)
+    assert await state.get("n") == 1
+
+
+NAMES = ("k*", "k?", "k[a]", "k\\", "k\n", "k\0x", "k]", "k^", "k-", "k", "kx", "K", "", "\u20ac")
+
+
+async def test_a_name_may_have_any_character_and_means_itself(state: State) -> None:
+    spaces = [state, state.namespace("a"), state.namespace("a*"), state.namespace("[a]")]
+    for number, space in enumerate(spaces):
+        for name in NAMES:
+            await space.set(name, number)
+    for number, space in enumerate(spaces):
+        for prefix in NAMES:
+            expected = sorted((name, number) for name in NAMES if name.startswith(prefix))
+            assert sorted([item async for item in space.scan(prefix)]) == expected
+    assert await spaces[2].clear("k*") == 1
+    assert [await space.clear() for space in spaces] == [14, 14, 13, 14]
+
+
+async def test_nothing_is_a_list_of_keys_too(state: State) -> None:
+    assert await state.delete() == 0
+    assert await state.mget() == []
+
+
 async def test_delete_counts_what_was_there(state: State, subject: Subject) -> None:
     await state.set("a", 1)
     await state.set("b", 1, ttl=0.2)

@@ -4,6 +4,7 @@ v:shop:cart-7      the value "cart-7" in the namespace "shop"
 """
 
 import math
+import operator
 import re
 from typing import Final
 
@@ -83,6 +84,16 @@ def checked_ttl(ttl: float | None) -> float | None:
     if ttl is not None and not 0.0 < ttl < math.inf:
         raise ValueError(f"ttl {ttl!r}: expected seconds, more than 0, or None for ever")
     return ttl
+
+
+def whole(number: int, what: str) -> int:
+    """A whole number as a plain int. Raises `TypeError` for what is none, such as 1.0."""
+    if type(number) is int:
+        return number
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{what}={number!r}: expected a whole number (an int)") from None
 
 
 def _refuse(name: str) -> bytes:

@@ -1,21 +1,28 @@
 """Which verb counts the hits of a rate limit."""
 
-from typing import Literal
+from typing import Final, Literal
 
-from tercio.state.keys import FIXED, MOVING, SLIDING, Keys
+from tercio.state.keys import FIXED, MOVING, SLIDING, Keys, whole
 from tercio.state.verbs import FixedWindow, MovingWindow, SlidingWindow, Verb, Window
 
 LimitKind = Literal["fixed", "moving", "sliding"]
+
+MOST: Final = 10**15
+"""Hits: some sums of them are exact on every engine, also as doubles."""
+SHORTEST: Final = 1e-6
+LONGEST: Final = 1e9
+"""Seconds of a period."""
 
 
 def hit(
     keys: Keys, key: str, limit: int, period: float, kind: LimitKind, cost: int
 ) -> Verb[Window]:
-    """The verb. Raises `ValueError` for figures that are no limit."""
-    if limit < 0 or cost < 0 or not period > 0.0:
+    """The verb. Raises `ValueError` for figures that are no limit, `TypeError` for no numbers."""
+    limit, cost = whole(limit, "limit"), whole(cost, "cost")
+    if not (0 <= limit <= MOST and 0 <= cost <= MOST and SHORTEST <= period <= LONGEST):
         raise ValueError(
-            f"limit {limit}, period {period}, cost {cost}: expected no negative number, and a "
-            "period of more than 0 seconds"
+            f"limit {limit}, period {period}, cost {cost}: expected numbers from 0 to 10^15, and a "
+            f"period of {SHORTEST:g} to {LONGEST:g} seconds"
         )
     match kind:
         case "fixed":

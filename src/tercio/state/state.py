@@ -14,12 +14,13 @@ from tercio.codec import decode, encode
 from tercio.errors import StateBusy
 from tercio.state.engine import StateEngine
 from tercio.state.group import Group
-from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl
+from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl, whole
 from tercio.state.leader import Leader
 from tercio.state.limits import LimitKind, hit
 from tercio.state.lock import Lock
 from tercio.state.notifier import LocalNotifier, Notifier
 from tercio.state.queue import Queue
+from tercio.state.rounds import BITE, UPDATE_TRIES
 from tercio.state.sync import SyncState
 from tercio.state.taking import all_given_back
 from tercio.state.verbs import (
@@ -38,12 +39,6 @@ from tercio.state.verbs import (
 
 T = TypeVar("T")
 D = TypeVar("D")
-
-BITE: Final = 200
-"""Keys that one step of `clear` removes: less than a millisecond of everybody's time."""
-
-UPDATE_TRIES: Final = 1000
-"""Rounds of `update`. Each that one loses another one wins, so hardly anybody needs ten."""
 
 _PATIENT_TRIES: Final = 4
 _LONGEST_PAUSE: Final = 0.01  # seconds
@@ -112,10 +107,10 @@ class State:
     async def incr(self, key: str, by: int = 1, *, ttl: float | None = None) -> int:
         """Add to a whole number, 0 if there is none, and return the sum.
 
-        ``ttl`` counts from the first call and is not renewed. Raises `WrongType` for what is no
-        whole number, or when the sum leaves 64 bits.
+        ``ttl`` counts from the first call and is not renewed. Raises `WrongType` where something
+        else is stored, or when the sum leaves 64 bits, and `TypeError` if ``by`` is none.
         """
-        return await self._run(Incr(self._key(key), by, checked_ttl(ttl)))
+        return await self._run(Incr(self._key(key), whole(by, "by"), checked_ttl(ttl)))
 
     async def expire(self, key: str, ttl: float | None) -> bool:
         """Give a value a new time to live, None for ever. The answer: whether there is one."""
@@ -252,7 +247,9 @@ class State:
         """Count a hit if fewer than ``limit`` were counted in ``period`` seconds.
 
         ``fixed``: in periods one after the other, the cheapest. ``moving``: in the period before
-        now, exactly, 8 bytes a hit. ``sliding``: nearly that, from two numbers.
+        now, exactly, 16 bytes a call. ``sliding``: nearly that, from two numbers. Raises
+        `ValueError` for figures that are no limit, `TypeError` for a ``limit`` or a ``cost`` that
+        is no whole number.
         """
         return await self._run(hit(self._keys, key, limit, period, kind, cost))
 

@@ -12,9 +12,10 @@ from tercio.codec import decode, encode
 from tercio.errors import StateBusy
 from tercio.state.caller import Caller
 from tercio.state.engine import StateEngine
-from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl
+from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl, whole
 from tercio.state.limits import LimitKind, hit
 from tercio.state.notifier import Notifier
+from tercio.state.rounds import BITE, UPDATE_TRIES
 from tercio.state.sync_lock import SyncLock
 from tercio.state.sync_parts import SyncGroup, SyncQueue
 from tercio.state.verbs import (
@@ -34,8 +35,6 @@ from tercio.state.verbs import (
 T = TypeVar("T")
 D = TypeVar("D")
 
-_BITE: Final = 200
-_UPDATE_TRIES: Final = 1000
 _PAUSE: Final = 0.002  # seconds, at most, after an update that lost
 
 
@@ -84,7 +83,7 @@ class SyncState:
 
     def incr(self, key: str, by: int = 1, *, ttl: float | None = None) -> int:
         """As `State.incr`."""
-        return self._run(Incr(self._key(key), by, checked_ttl(ttl)))
+        return self._run(Incr(self._key(key), whole(by, "by"), checked_ttl(ttl)))
 
     def expire(self, key: str, ttl: float | None) -> bool:
         """As `State.expire`."""
@@ -113,14 +112,14 @@ class SyncState:
     ) -> D:
         """As `State.update`."""
         whole = self._key(key)
-        for _ in range(_UPDATE_TRIES):
+        for _ in range(UPDATE_TRIES):
             body = self._run(Get(whole))
             new = change(default if body is None else decode(body, type))
             after = None if new is None else encode(new)
             if self._run(CompareAndSet(whole, body, after, checked_ttl(ttl))):
                 return new
             time.sleep(random.uniform(0.0, _PAUSE))
-        raise StateBusy(f"{key!r} was changed by others {_UPDATE_TRIES} times in between")
+        raise StateBusy(f"{key!r} was changed by others {UPDATE_TRIES} times in between")
 
     @overload
     def scan(self, prefix: str = "") -> Iterator[tuple[str, object]]: ...
@@ -140,9 +139,9 @@ class SyncState:
         """As `State.clear`."""
         whole, total = self._key(prefix), 0
         while True:
-            removed = self._run(Clear(whole, _BITE))
+            removed = self._run(Clear(whole, BITE))
             total += removed
-            if removed < _BITE:
+            if removed < BITE:
                 return total
 
     def lock(self, name: str, *, ttl: float = 10.0, timeout: float | None = None) -> SyncLock:

@@ -33,6 +33,7 @@ CHUNK: Final = 64
 """Calls of one chunk: 1 KiB, so that LMDB keeps it within a page."""
 
 _HEAD: Final = struct.Struct(">6Q")
+_WORD: Final = (1 << 64) - 1
 _MOMENT: Final = 8  # bytes; as many as a sum
 _PURGED: Final = 4  # chunks that one call removes, at most; it makes one, at most
 
@@ -79,7 +80,7 @@ class Hits:
     over: int
     """Calls of the first one, or of the tail if there is none, that do not count any more."""
     total: int
-    """Hits that were ever counted."""
+    """Hits that were ever counted; it wraps around."""
     moments: "array[float]"
     """The tail's."""
     sums: "array[int]"
@@ -127,7 +128,7 @@ class Hits:
             moments, sums = _columns(self._chunk(self.first))
         if self.over == len(moments):
             return 0, None
-        return self.total - sums[self.over], moments[self.over]
+        return (self.total - sums[self.over]) & _WORD, moments[self.over]
 
     def add(self, moment: float, cost: int) -> None:
         """Count ``cost`` hits, not before those that are there."""
@@ -143,7 +144,7 @@ class Hits:
             del self.moments[:], self.sums[:]
         self.moments.append(moment)
         self.sums.append(self.total)
-        self.total += cost
+        self.total = (self.total + cost) & _WORD
         for number in range(self.kept, min(self.kept + _PURGED, self.first)):
             self.table.delete(self._key(number))
             self.kept = number + 1

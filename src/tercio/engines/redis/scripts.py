@@ -151,28 +151,49 @@ return {1, math.ceil(estimate + cost), ends}
 """,
 )
 
-# A list with one entry a hit: m and its time.
+# A list with one entry a call: m, its time, the hits before it and its own, so that to count is to
+# subtract, and what is over is found by halving. The sum of all hits wraps around where a double
+# ends being exact.
 MOVING_WINDOW: Final = _script(
     _WRONG,
     _US,
     """
 local limit, period, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local oldest
-while true do
-  local entry = redis.call('LINDEX', KEYS[1], 0)
-  if not entry then break end
-  if string.sub(entry, 1, 1) ~= 'm' then return wrong() end
-  oldest = tonumber(string.sub(entry, 2))
-  if oldest > now - period then break end
-  redis.call('LPOP', KEYS[1])
-  oldest = nil
+local most = 2 ^ 52
+local function call_at(index)
+  local entry = redis.call('LINDEX', KEYS[1], index)
+  if not entry then return nil end
+  local _, _, time, before, own = string.find(entry, '^m(%d+):(%d+):(%d+)$')
+  return tonumber(time), tonumber(before), tonumber(own)
 end
-local hits = redis.call('LLEN', KEYS[1])
-if hits + cost > limit then return {0, hits, oldest and oldest + period - now or 0} end
-local entry = string.format('m%.0f', now)
-for _ = 1, cost do redis.call('RPUSH', KEYS[1], entry) end
+local calls = redis.call('LLEN', KEYS[1])
+local last, before, own = call_at(-1)
+if calls > 0 and not last then return wrong() end
+-- The server's clock may be set back: calls stay in order, and those far ahead are forgotten.
+if last and last > now + period then
+  redis.call('DEL', KEYS[1])
+  calls, last = 0, nil
+end
+now = math.max(now, last or 0)
+local total = last and (before + own) % most or 0
+local low, high, step = 0, 0, 1
+while high < calls and call_at(high) <= now - period do
+  low, high, step = high + 1, high + step, 2 * step
+end
+high = math.min(high, calls)
+while low < high do
+  local middle = math.floor((low + high) / 2)
+  if call_at(middle) <= now - period then low = middle + 1 else high = middle end
+end
+if low > 0 then redis.call('LTRIM', KEYS[1], low, -1) end
+local oldest, first = call_at(0)
+local hits = oldest and (total - first) % most or 0
+local left = oldest and oldest + period - now or 0
+if hits + cost > limit then return {0, hits, left} end
+if cost == 0 then return {1, hits, left} end
+redis.call('RPUSH', KEYS[1], string.format('m%.0f:%.0f:%.0f', now, total, cost))
 redis.call('PEXPIRE', KEYS[1], math.ceil(period / 1000))
-return {1, hits + cost, (oldest or now) + period - now}
+return {1, hits + cost, oldest and left or period}
 """,
 )
 

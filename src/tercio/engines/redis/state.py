@@ -22,7 +22,19 @@ from tercio.engines.redis.url import Address
 from tercio.engines.redis.values import from_stored
 from tercio.engines.redis.wire import Argument, Reply
 from tercio.errors import StateBusy, StateUnavailable, WrongType
-from tercio.state.verbs import Clear, Fill, GetMany, Measure, Page, Pop, PutBack, Scan, Sweep, Verb
+from tercio.state.verbs import (
+    Clear,
+    Delete,
+    Fill,
+    GetMany,
+    Measure,
+    Page,
+    Pop,
+    PutBack,
+    Scan,
+    Sweep,
+    Verb,
+)
 
 R = TypeVar("R")
 
@@ -67,6 +79,8 @@ class RedisState:
             return cast("R", await self._pop(verb, plan))
         if type(verb) is GetMany and not verb.keys:
             return cast("R", [])
+        if type(verb) is Delete and not verb.keys:
+            return cast("R", 0)
         return cast("R", plan.read(await self._carry_out(plan, verb)))
 
     def run_now(self, verb: Verb[R]) -> R:
