@@ -40,6 +40,7 @@ def main() -> int:
         *sorted(_HERE.parent.glob("test_*.py")),
         *sorted((_HERE.parents[1] / "state").glob("test_*.py")),
         *sorted((_HERE.parents[1] / "engines").glob("*/test_*.py")),
+        *sorted((_HERE.parents[1] / "killpoints").glob("test_*.py")),
         *ours,
     ]
     limit = str(_LIMITS[asked.tier])

@@ -1,0 +1,1 @@
+"""Processes that are killed at each step of our code that writes shared memory or files."""
