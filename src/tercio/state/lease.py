@@ -7,12 +7,13 @@ cancelled and `LockLost` raised; what it did meanwhile can only be told apart by
 
 import asyncio
 import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 from tercio.errors import LockLost, LockTaken, StateError
 from tercio.state.engine import StateEngine
-from tercio.state.keys import shown
+from tercio.state.keys import checked_ttl, shown
 from tercio.state.notifier import POLL, Notifier
 from tercio.state.taking import take
 from tercio.state.verbs import Acquire, Release, Renew
@@ -45,6 +46,8 @@ class Lease:
         self._ttl = ttl
         self._timeout = timeout
         self._poll = poll
+        self._renewed = asyncio.Event()
+        self._end = 0.0
         self._owner = os.urandom(_OWNER_BYTES)
         self._token: int | None = None
         self._body: asyncio.Task[object] | None = None
@@ -65,12 +68,15 @@ class Lease:
 
     async def renew(self, ttl: float | None = None) -> None:
         """Hold it for ``ttl`` more seconds, its own if None; done by itself as long as the loop
-        turns. Raises `LockLost`.
+        turns. Raises `LockLost`, and `ValueError` for what is no time.
         """
-        self._ttl = self._ttl if ttl is None else ttl
+        self._ttl = checked_ttl(ttl) or self._ttl
+        end = asyncio.get_running_loop().time() + self._ttl
         if not await self._engine.run(Renew(self._key, self._owner, self._ttl)):
             self.lost.set()
             raise self._lost()
+        self._end = end
+        self._renewed.set()
 
     async def __aenter__(self) -> Self:
         if self._token is not None:
@@ -99,7 +105,12 @@ class Lease:
             if kind is None:
                 raise self._lost()
             return
-        was_ours = await self._engine.run(Release(self._key, self._owner))
+        try:
+            was_ours = await self._engine.run(Release(self._key, self._owner))
+        except StateError:
+            if kind is None:
+                raise
+            return  # what the body raised comes first; the lease ends by itself
         self._notifier.notify(self._key)
         if not was_ours and kind is None:
             self.lost.set()
@@ -124,6 +135,7 @@ class Lease:
         return token
 
     async def _take(self, verb: Acquire) -> int | None:
+        self._end = asyncio.get_running_loop().time() + self._ttl
         return await take(self._engine.run(verb), self._give_back)
 
     async def _give_back(self, token: int) -> None:
@@ -132,16 +144,21 @@ class Lease:
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._ttl
         pause = self._ttl / _RENEWALS
         while True:
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._renewed.wait()
+            if self._renewed.is_set():  # by the body, perhaps for less time than we would sleep
+                self._renewed.clear()
+                pause = self._ttl / _RENEWALS
+                continue
             asked = loop.time()
             try:
                 is_ours = await self._engine.run(Renew(self._key, self._owner, self._ttl))
-                end, pause = asked + self._ttl, self._ttl / _RENEWALS
+                self._end, pause = asked + self._ttl, self._ttl / _RENEWALS
             except StateError:
-                is_ours, pause = loop.time() < end, min(_AGAIN, self._ttl / _RENEWALS)
+                is_ours, pause = loop.time() < self._end, min(_AGAIN, self._ttl / _RENEWALS)
             if self.lost.is_set():
                 return
             if not is_ours:

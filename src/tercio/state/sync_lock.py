@@ -8,10 +8,11 @@ from typing import Final, Self
 
 from tercio.errors import LockLost, LockTaken, StateError
 from tercio.state.caller import Caller
-from tercio.state.keys import shown
+from tercio.state.keys import checked_ttl, shown
 from tercio.state.verbs import Acquire, Release, Renew
 
 _RENEWALS: Final = 3  # within one time to live
+_AGAIN: Final = 0.05  # seconds after a renewal that failed
 
 
 class SyncLock:
@@ -26,7 +27,9 @@ class SyncLock:
         self._timeout = timeout
         self._owner = os.urandom(16)
         self._token: int | None = None
-        self._left = threading.Event()
+        self._woken = threading.Event()
+        self._has_left = False
+        self._end = 0.0
         self._renewing = threading.Thread(target=self._keep, name="tercio-lock", daemon=True)
 
     @property
@@ -37,18 +40,32 @@ class SyncLock:
         return self._token
 
     def renew(self, ttl: float | None = None) -> None:
-        """Hold it for ``ttl`` more seconds. Raises `LockLost`."""
-        self._ttl = self._ttl if ttl is None else ttl
+        """Hold it for ``ttl`` more seconds. Raises `LockLost`, and `ValueError` for no time."""
+        self._ttl = checked_ttl(ttl) or self._ttl
+        end = time.monotonic() + self._ttl
         if not self._caller.run(Renew(self._key, self._owner, self._ttl)):
             self.lost.set()
             raise self._lost()
+        self._end = end
+        self._woken.set()
 
     def __enter__(self) -> Self:
+        if self._token is not None:
+            raise RuntimeError("a lock is used once: ask for another one")
         verb = Acquire(self._key, self._owner, self._ttl)
-        self._token = self._caller.until(lambda: self._caller.run(verb), self._timeout)
+
+        def take() -> int | None:
+            self._end = time.monotonic() + self._ttl
+            return self._caller.run(verb)
+
+        self._token = self._caller.until(take, self._timeout)
         if self._token is None:
             raise LockTaken(f"{shown(self._key)} was not free within {self._timeout} s")
-        self._renewing.start()
+        try:
+            self._renewing.start()
+        except RuntimeError:  # no more threads: without renewal nobody could rely on it
+            self._caller.run(Release(self._key, self._owner))
+            raise
         return self
 
     def __exit__(
@@ -57,22 +74,35 @@ class SyncLock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._left.set()
+        self._has_left = True
+        self._woken.set()
         self._renewing.join()
-        was_ours = self._caller.run(Release(self._key, self._owner))
+        try:
+            was_ours = self._caller.run(Release(self._key, self._owner))
+        except StateError:
+            if kind is None:
+                raise
+            return  # what the body raised comes first; the lease ends by itself
         self._caller.notifier.notify(self._key)
         if kind is None and (self.lost.is_set() or not was_ours):
             raise self._lost()
 
     def _keep(self) -> None:
-        end = time.monotonic() + self._ttl
-        while not self._left.wait(self._ttl / _RENEWALS):
+        pause = self._ttl / _RENEWALS
+        while True:
+            was_woken = self._woken.wait(pause)
+            self._woken.clear()
+            if self._has_left:
+                return
+            if was_woken:  # it was renewed by the body, perhaps for less time than we would sleep
+                pause = self._ttl / _RENEWALS
+                continue
             asked = time.monotonic()
             try:
                 is_ours = self._caller.run(Renew(self._key, self._owner, self._ttl))
-                end = asked + self._ttl
+                self._end, pause = asked + self._ttl, self._ttl / _RENEWALS
             except StateError:
-                is_ours = time.monotonic() < end
+                is_ours, pause = time.monotonic() < self._end, min(_AGAIN, self._ttl / _RENEWALS)
             if not is_ours:
                 self.lost.set()
                 return
