@@ -6,14 +6,16 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import pairwise
+from time import monotonic
 from typing import Any, cast
 
 import pytest
 import trustme
 
-from tercio.servers.entrance import Entrance
+from tercio.servers.entrance import Entrance, Turns
 from tests.http.harness import LIMIT, factory
 
 AUTHORITY = trustme.CA()
@@ -54,7 +56,9 @@ class Echo(asyncio.Protocol):
 class Here:
     """An entrance, and what came in."""
 
-    def __init__(self, listener: Listener, limit: int, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, listener: Listener, limit: int, tls: ssl.SSLContext | None, turns: Turns | None
+    ) -> None:
         self.listener = listener
         self.connections: list[Echo] = []
         self.notes: list[str] = []
@@ -69,6 +73,7 @@ class Here:
             held=lambda: len(self.connections),
             settled=self._settle,
             note=lambda level, text: self.notes.append(f"{level}: {text}"),
+            turns=turns,
         )
 
     def _settle(self) -> None:
@@ -100,12 +105,20 @@ async def answers(client: socket.socket) -> bool:
     return await asyncio.wait_for(loop.sock_recv(client, 1), LIMIT) == b"x"
 
 
-@asynccontextmanager
-async def entrance(limit: int = 3, tls: ssl.SSLContext | None = None) -> AsyncIterator[Here]:
+@contextmanager
+def listening() -> Iterator[Listener]:
     with Listener(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        here = Here(listener, limit, tls)
+        yield listener
+
+
+@asynccontextmanager
+async def entrance(
+    limit: int = 3, tls: ssl.SSLContext | None = None, turns: Turns | None = None
+) -> AsyncIterator[Here]:
+    with listening() as listener:
+        here = Here(listener, limit, tls, turns)
         here.entrance.resume()
         yield here
         here.entrance.pause()
@@ -273,6 +286,168 @@ def test_no_limit_means_a_share_of_the_descriptors() -> None:
     async def main() -> None:
         async with entrance(limit=0) as here:
             soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-            assert here.entrance._limit == int(soft * 0.9)
+            assert int(soft * 0.8) < here.entrance._limit < int(soft * 0.9)
 
     asyncio.run(main())
+
+
+# Queues of others
+
+
+def test_what_waits_at_a_listener_of_another_is_taken_once_and_up_to_a_number(run: Run) -> None:
+    async def main() -> None:
+        with listening() as foreign:
+            async with entrance(limit=10) as here:
+                clients = [socket.create_connection(foreign.getsockname()) for _ in range(5)]
+                here.clients += clients
+                for client in clients:
+                    client.setblocking(False)
+                assert here.entrance.steal([foreign], 3) == 3
+                assert await answers(clients[2])
+                await here.hold(3)
+                assert here.entrance.steal([foreign], 100) == 2
+                assert await answers(clients[4])
+                assert here.entrance.steal([foreign], 100) == 0
+                later = socket.create_connection(foreign.getsockname())
+                here.clients.append(later)
+                await turns()
+                await here.hold(5)  # nobody has ordered to take that one
+
+    run(main())
+
+
+def test_nothing_is_taken_from_another_beyond_the_limit_or_when_closed(run: Run) -> None:
+    async def main() -> None:
+        with listening() as foreign:
+            async with entrance(limit=2) as here:
+                here.clients += [socket.create_connection(foreign.getsockname()) for _ in range(3)]
+                assert here.entrance.steal([foreign], 3) == 2
+                await here.hold(2)
+                here.entrance.pause()
+                here.clients[0].close()
+                await here.hold(1)
+                assert here.entrance.steal([foreign], 3) == 0
+
+    run(main())
+
+
+def test_over_tls_what_is_taken_from_another_is_spoken_to_in_tls(run: Run) -> None:
+    async def main() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+        client_context = ssl.create_default_context()
+        AUTHORITY.configure_trust(client_context)
+        with listening() as foreign:
+            async with entrance(tls=context) as here:
+                opening = asyncio.open_connection(*foreign.getsockname(), ssl=client_context)
+                client = asyncio.create_task(opening)
+                while not here.entrance.steal([foreign], 1):
+                    await asyncio.sleep(0)
+                reader, writer = await asyncio.wait_for(client, LIMIT)
+                writer.write(b"x")
+                assert await asyncio.wait_for(reader.readexactly(1), LIMIT) == b"x"
+                writer.close()
+                await writer.wait_closed()
+
+    run(main())
+
+
+def test_at_the_end_what_waits_is_taken_and_then_nobody(run: Run) -> None:
+    async def main() -> None:
+        async with entrance(limit=10) as here:
+            clients = [here.connect() for _ in range(5)]
+            here.entrance.finish()
+            await here.hold(5)
+            here.connect()
+            await turns()
+            assert len(here.connections) == 5
+            for client in clients:
+                assert await answers(client)
+
+    run(main())
+
+
+# Turns at a listener that is shared
+
+
+class Turn:
+    """Says whose turn it is as the test wants, and notes when it is asked."""
+
+    def __init__(self) -> None:
+        self.others = False
+        self.times: list[float] = []
+
+    @property
+    def asked(self) -> int:
+        return len(self.times)
+
+    def is_shared(self, listener: socket.socket) -> bool:
+        return True
+
+    def is_anothers(self, held: int) -> bool:
+        self.times.append(monotonic())
+        return self.others
+
+
+def test_a_connection_is_left_to_another_as_long_as_that_may_want_it(run: Run) -> None:
+    async def main() -> None:
+        turn = Turn()
+        async with entrance(limit=10, turns=turn) as here:
+            first = here.connect()
+            assert await answers(first)
+            turn.others = True
+            turn.times.clear()
+            second = here.connect()
+            async with asyncio.timeout(LIMIT):
+                while turn.asked < 3:
+                    await asyncio.sleep(0)
+            assert len(here.connections) == 1
+            # It waits in between, although the loop turns as fast as it can.
+            assert all(after - before > 0.0005 for before, after in pairwise(turn.times))
+            turn.others = False
+            assert await answers(second)
+
+    run(main())
+
+
+def test_what_nobody_else_takes_is_taken_in_the_end(run: Run) -> None:
+    async def main() -> None:
+        turn = Turn()
+        turn.others = True
+        async with entrance(limit=10, turns=turn) as here:
+            assert await answers(here.connect())
+            assert turn.asked == 10
+
+    run(main())
+
+
+def test_nobody_asks_while_no_connection_waits(run: Run) -> None:
+    async def main() -> None:
+        turn = Turn()
+        async with entrance(limit=10, turns=turn) as here:
+            turn.others = True
+            assert await answers(here.connect())
+            asked = turn.asked
+            await asyncio.sleep(0.05)  # for what must not happen there is no event
+            assert turn.asked == asked
+            assert here.entrance._yield is None
+
+    run(main())
+
+
+def test_a_pause_ends_the_wait_for_another(run: Run) -> None:
+    async def main() -> None:
+        turn = Turn()
+        turn.others = True
+        async with entrance(limit=10, turns=turn) as here:
+            here.connect()
+            async with asyncio.timeout(LIMIT):
+                while not turn.asked:
+                    await asyncio.sleep(0)
+            here.entrance.pause()
+            asked = turn.asked
+            await asyncio.sleep(0.05)  # for what must not happen there is no event
+            assert turn.asked == asked
+            assert here.connections == []
+
+    run(main())

@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol, cast
 
@@ -38,6 +39,9 @@ class Gate(Protocol):
 
     def has_room(self) -> bool:
         """Whether one more connection may come in. After False the acceptors are paused."""
+
+    def is_anothers(self, acceptor: "Acceptor") -> bool:
+        """Whether another worker should take the next one. After True the acceptor is paused."""
 
     def arrives(self) -> None:
         """A connection is on its way."""
@@ -86,13 +90,35 @@ class Acceptor:
         """Accept nothing more; what was accepted arrives."""
         self._loop.remove_reader(self.listener.fileno())
 
-    def take(self, connection: socket.socket) -> None:
+    def take(
+        self, connection: socket.socket, protocol: Callable[[], asyncio.Protocol] | None = None
+    ) -> None:
         """Give a connected socket to a protocol of its own. The socket is ours from here on."""
         connection.setblocking(False)
-        task = self._loop.create_task(self._connect(connection))
+        task = self._loop.create_task(self._connect(connection, protocol or self._protocol))
         self._arrivals[task] = connection
         self._gate.arrives()
         task.add_done_callback(self._arrived)
+
+    def accept(self, most: int) -> int:
+        """Accept what waits in the queue, up to ``most``, and return how many it was."""
+        taken = 0
+        while taken < most and self._gate.has_room() and self._waiting.poll(0):
+            if not self._take_next():
+                break
+            taken += 1
+        return taken
+
+    def adopt(
+        self, connection: socket.socket, protocol: Callable[[], asyncio.Protocol] | None = None
+    ) -> None:
+        """Take one that another worker has let in: it counts for its peer, and is not refused."""
+        if self._peers is not None and connection.family != socket.AF_UNIX:
+            connection = Counted(fileno=connection.detach())
+            with suppress(OSError):  # gone already, and nobody knows whose it was
+                key = self._peers.count(connection.getpeername()[0])
+                connection.place = partial(self._peers.leave, key)
+        self.take(connection, protocol)
 
     def drop_arrivals(self) -> None:
         """Give up what has not arrived."""
@@ -115,24 +141,28 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(_BATCH):
-            if not self._gate.has_room():
+            if not self._gate.has_room() or self._gate.is_anothers(self):
                 return
-            try:
-                fd, address = self.listener._accept()  # type: ignore[attr-defined]
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            if not self._take_next() or not self._waiting.poll(0):
                 return
-            except OSError as error:
-                if error.errno not in _EXHAUSTED:
-                    raise
-                # The listener stays readable: without a pause this would be a busy loop.
-                self._gate.ran_out(error)
-                return
-            connection = self._connection(fileno=fd)
-            # macOS gives no address for one that is gone already.
-            if self._peers is None or self._is_admitted(connection, address[0] if address else ""):
-                self.take(connection)
-            if not self._waiting.poll(0):
-                return
+
+    def _take_next(self) -> bool:
+        """Accept one; False if there is none, or none can be had now."""
+        try:
+            fd, address = self.listener._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            # The listener stays readable: without a pause this would be a busy loop.
+            self._gate.ran_out(error)
+            return False
+        connection = self._connection(fileno=fd)
+        # macOS gives no address for one that is gone already.
+        if self._peers is None or self._is_admitted(connection, address[0] if address else ""):
+            self.take(connection)
+        return True
 
     def _is_admitted(self, connection: socket.socket, host: str) -> bool:
         """Whether its peer may have one more; if not, it is closed.
@@ -149,15 +179,17 @@ class Acceptor:
         cast("Counted", connection).place = partial(self._peers.leave, key)
         return True
 
-    async def _connect(self, connection: socket.socket) -> None:
+    async def _connect(
+        self, connection: socket.socket, protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
         # the connections of such a one.
         try:
             if self.tls is None:
-                await self._loop.connect_accepted_socket(self._protocol, connection)
+                await self._loop.connect_accepted_socket(protocol, connection)
             else:
                 await self._loop.connect_accepted_socket(
-                    self._protocol,
+                    protocol,
                     connection,
                     ssl=self.tls,
                     ssl_handshake_timeout=HANDSHAKE_TIMEOUT,

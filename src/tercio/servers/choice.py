@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tercio.config import Config
 from tercio.errors import ConfigError
 from tercio.servers import granian_options
+from tercio.servers.entrance import Turns
 from tercio.servers.port import Server
 
 
@@ -22,13 +23,16 @@ def check(config: Config) -> None:
             pass
 
 
-def make(config: Config, note: Callable[[str, str], None]) -> Server:
-    """Only the one that is wanted is imported: each of them costs a boot some 50 ms."""
+def make(config: Config, note: Callable[[str, str], None], turns: Turns | None = None) -> Server:
+    """Only the one that is wanted is imported: each of them costs a boot some 50 ms.
+
+    granian takes no turns: its thread accepts until the queue is empty.
+    """
     match config.server:
         case "uvicorn":
             from tercio.servers.uvicorn import UvicornServer
 
-            return UvicornServer(config, note)
+            return UvicornServer(config, note, turns)
         case "granian":
             from tercio.servers.granian import GranianServer
 
@@ -36,4 +40,4 @@ def make(config: Config, note: Callable[[str, str], None]) -> Server:
         case _:
             from tercio.servers.tercio import TercioServer
 
-            return TercioServer(config, note)
+            return TercioServer(config, note, turns)

@@ -16,7 +16,7 @@ from tercio.http.transports import descriptor_of
 from tercio.servers import probe
 from tercio.servers.certificates import Certificates
 from tercio.servers.drain import Drain, Drained
-from tercio.servers.entrance import Entrance
+from tercio.servers.entrance import Entrance, Turns
 from tercio.servers.lifespan import Lifespan
 from tercio.servers.peers import Peers
 from tercio.servers.port import Cut
@@ -36,11 +36,17 @@ class Engine(Drained, Protocol):
 
 
 class Front(ABC):
-    """See `port.Server`. ``note`` takes a level and a line for the cluster's events."""
+    """See `port.Server`.
 
-    def __init__(self, config: Config, note: Callable[[str, str], None]) -> None:
+    ``note`` takes a level and a line for the cluster's events; see `Entrance` for ``turns``.
+    """
+
+    def __init__(
+        self, config: Config, note: Callable[[str, str], None], turns: Turns | None = None
+    ) -> None:
         self.config = config
         self._note = note
+        self._turns = turns
         self._engine: Engine | None = None
         self._entrance: Entrance | None = None
         self._lifespan: Lifespan | None = None
@@ -71,6 +77,7 @@ class Front(ABC):
             settled=self._settled,
             note=self._note,
             peers=self._peers(hooks),
+            turns=self._turns,
         )
         engine.settled = self._settled
         if context is not None:
@@ -97,7 +104,8 @@ class Front(ABC):
         )
 
     async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
-        await self.park()
+        if self._entrance is not None:
+            self._entrance.finish()
         engine, entrance = self._engine, self._entrance
         if engine is None or entrance is None:
             return Cut()
@@ -114,10 +122,8 @@ class Front(ABC):
         if self._lifespan is not None:
             await self._lifespan.stop()
 
-    def adopt(self, connection: socket.socket) -> None:
-        """Serve a connection that another worker took out of its loop."""
-        assert self._entrance is not None
-        self._entrance.adopt(connection)
+    def steal(self, listeners: Sequence[socket.socket], count: int) -> int:
+        return self._entrance.steal(listeners, count) if self._entrance is not None else 0
 
     def owned_fds(self) -> list[int]:
         if self._entrance is None or self._engine is None:

@@ -37,6 +37,13 @@ class Server(Protocol):
     async def park(self) -> None:
         """Accept none; the connections that are there go on, and the listeners stay open."""
 
+    def steal(self, listeners: Sequence[socket.socket], count: int) -> int:
+        """Accept up to ``count`` connections now that wait at listeners of other slots.
+
+        Returns how many it was: fewer if no more wait, if there is no room for more, or if this
+        server does not serve.
+        """
+
     async def probe(self, path: str) -> int:
         """The status that the application answers to ``GET path``, without a connection."""
 

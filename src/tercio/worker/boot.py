@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 
 from tercio import cluster, logs
-from tercio.dataplane.scoreboard import Field, Row
+from tercio.dataplane.scoreboard import Field
 from tercio.dataplane.shared import Shared
 from tercio.errors import (
     ConfigError,
@@ -33,6 +33,7 @@ from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
+from tercio.worker.turns import SharedTurns
 from tercio.worker.watchdog import Watchdog
 from tercio.worker.worker import Worker
 
@@ -48,7 +49,8 @@ def main(argv: list[str]) -> int:
         record.check_version(values)
         boot = BootRecord.parse(values)
         with threads.explained():
-            row, streams = _prepare(boot, link)
+            shared, streams = _prepare(boot, link)
+            row = shared.scoreboard.row(boot.seat)
             watchdog = Watchdog(row, boot.config.blocked_after, link.send, lambda: streams.dropped)
             watchdog.start()
     except VersionMismatch as error:
@@ -57,10 +59,11 @@ def main(argv: list[str]) -> int:
         return _refuse(link, "limits", error)
     except (ConfigError, ProtocolError) as error:
         return _refuse(link, "options", error)
-    return Worker(boot, link, Counts(row), watchdog, streams, row).run()
+    turns = SharedTurns(shared.scoreboard, boot.seat, boot.shared_listeners)
+    return Worker(boot, link, Counts(row), watchdog, streams, row, turns).run()
 
 
-def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
+def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
     record.keep_from_programs(boot.fds)
     lifeline.watch(boot.lifeline, partial(siblings.end_all, boot.shared["scoreboard"]))
     lifeline.set_parent_death(boot.primary_pid)
@@ -83,7 +86,7 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
         use_colors=config.use_colors,
         name=f"{boot.slot}.{boot.incarnation}",
     )
-    shared = Shared.attach(boot.shared)
+    shared = Shared.attach(boot.shared, boot.seat)
     cluster.join(_membership(boot, shared))
     row = shared.scoreboard.row(boot.seat)
     row[Field.PID] = os.getpid()
@@ -91,7 +94,7 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Row, LogStreams]:
     row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker
     row[Field.GENERATION] = boot.generation
     prometheus.adopt(lambda: cluster.metrics, partial(link.note, "info"))
-    return row, streams
+    return shared, streams
 
 
 def _membership(boot: BootRecord, shared: Shared) -> cluster.Membership:

@@ -32,6 +32,7 @@ from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
 from tercio.servers import choice, tasks
+from tercio.servers.entrance import Turns
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Server
 from tercio.worker import (
@@ -85,6 +86,7 @@ class Worker:
         watchdog: Watchdog,
         streams: LogStreams,
         row: Row,
+        turns: Turns,
     ) -> None:
         self._record = record
         self._row = row
@@ -101,7 +103,7 @@ class Worker:
         self._drains: asyncio.TaskGroup | None = None
         self._boot: asyncio.Task[None] | None = None
         self._cut = Cut()
-        self._server: Server = choice.make(record.config, link.note)
+        self._server: Server = choice.make(record.config, link.note, turns)
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
 
     def run(self) -> int:
