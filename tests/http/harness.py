@@ -51,6 +51,9 @@ class Counts:
     def connection_made(self) -> None:
         self.made += 1
 
+    def connection_adopted(self) -> None:
+        self.made += 1
+
     def connection_lost(self) -> None:
         self.lost += 1
 

@@ -8,26 +8,38 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Final, Self
 
+from tercio.dataplane.inboxes import Inboxes
 from tercio.dataplane.rings import Rings
-from tercio.dataplane.scoreboard import Scoreboard
+from tercio.dataplane.scoreboard import Field, Scoreboard
 from tercio.dataplane.series import SeriesBoard
+from tercio.dataplane.tickets import Tickets
 
 RING_SIZE: Final = 4 << 20
 """Bytes of a process' messages that others have not read yet."""
 
 
 class Shared:
-    """What every process of the cluster maps."""
+    """What every process of the cluster maps; `tickets` and `inboxes` are workers' only."""
 
-    def __init__(self, scoreboard: Scoreboard, series: SeriesBoard, rings: Rings) -> None:
+    def __init__(
+        self,
+        scoreboard: Scoreboard,
+        series: SeriesBoard,
+        rings: Rings,
+        tickets: Tickets | None = None,
+        inboxes: Inboxes | None = None,
+    ) -> None:
         self.scoreboard = scoreboard
         self.series = series
         self.rings = rings
+        self.tickets = tickets
+        self.inboxes = inboxes
 
     @classmethod
-    def create(cls, seats: int, ring_size: int = RING_SIZE) -> Self:
+    def create(cls, seats: int, ring_size: int = RING_SIZE, workers: int | None = None) -> Self:
         """Make it all for ``seats`` processes, with rings of ``ring_size`` bytes.
 
+        The first ``workers`` of them, or all, are workers: they give each other connections.
         Raises `CouldNotStart` without memory or descriptors.
         """
         with ExitStack() as undo:
@@ -36,29 +48,44 @@ class Shared:
             series = SeriesBoard.create(seats)
             undo.callback(series.close)
             rings = Rings.create(seats, ring_size)
+            undo.callback(rings.close)
+            tickets = Tickets.create(seats if workers is None else workers)
+            undo.callback(tickets.close)
+            inboxes = Inboxes.create(tickets.seats)
             undo.pop_all()
-        return cls(scoreboard, series, rings)
+        return cls(scoreboard, series, rings, tickets, inboxes)
 
     @classmethod
-    def attach(cls, record: Mapping[str, int]) -> Self:
-        """Map what was inherited. Raises `ValueError` for another layout."""
-        return cls(
+    def attach(cls, record: Mapping[str, int], seat: int | None = None) -> Self:
+        """Map what was inherited, by the worker in ``seat`` or by another process.
+
+        Raises `ValueError` for another layout.
+        """
+        shared = cls(
             Scoreboard.attach(record["scoreboard"]),
             SeriesBoard.attach(record["series"]),
             Rings.attach(record),
         )
+        if seat is not None and "tickets" in record:
+            shared.tickets = Tickets.attach(record["tickets"])
+            shared.inboxes = Inboxes.attach(record, seat)
+        return shared
 
-    def to_record(self) -> dict[str, int]:
-        """What a child that inherits `descriptors` attaches by: their numbers, by name."""
-        return {
+    def to_record(self, seat: int | None = None) -> dict[str, int]:
+        """The descriptors that a child must inherit, by name; with ``seat`` those of a worker."""
+        record = {
             "scoreboard": self.scoreboard.descriptor,
             "series": self.series.descriptor,
             **self.rings.to_record(),
         }
+        if seat is not None and self.tickets is not None and self.inboxes is not None:
+            record["tickets"] = self.tickets.descriptor
+            record |= self.inboxes.to_record(seat)
+        return record
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptors that a child must inherit."""
+        """The descriptors that a child that is no worker must inherit."""
         return tuple(self.to_record().values())
 
     def release(self, seat: int) -> None:
@@ -69,13 +96,32 @@ class Shared:
         self.scoreboard.fold(seat)
         self.series.fold(seat)
         self.rings.release(seat)
+        if self.tickets is not None and seat < self.tickets.seats:
+            # After the row, which says that the worker is dead: from here on its siblings have
+            # back what they gave it, and what comes still is thrown away by who comes next.
+            self.tickets.clear(seat)
+            self._empty_inbox(seat)
 
     def tidy(self) -> None:
         """Give back memory that dead processes have left. The primary calls it now and then."""
         self.rings.tidy()
+        if self.tickets is None:
+            return
+        for seat in range(self.tickets.seats):
+            # A sender that looked just before the worker was reaped may have been late.
+            if not self.scoreboard.row(seat)[Field.PID]:
+                self._empty_inbox(seat)
+
+    def _empty_inbox(self, seat: int) -> None:
+        if self.inboxes is not None:
+            self.inboxes.discard(seat)
 
     def close(self) -> None:
         """Give up all mappings and descriptors."""
+        if self.inboxes is not None:
+            self.inboxes.close()
+        if self.tickets is not None:
+            self.tickets.close()
         self.rings.close()
         self.series.close()
         self.scoreboard.close()

@@ -1,7 +1,7 @@
 """One connection that speaks HTTP/1.1, until it ends, lingers or becomes a WebSocket.
 
     open --idle for long, or lets wait for long--> closed
-      |---release()--> in another process' hands
+      |---release()--> in another process' hands; there one begins with its luggage
 
 `Reading` makes requests of its bytes and `Answering` answers them; here is what the transport, the
 sweep and a drain ask of it, and what may be done to it while it is idle.
@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from tercio.http import tls
 from tercio.http.answering import Answering
 from tercio.http.head import BadRequest
+from tercio.http.luggage import Luggage
 from tercio.http.request import Request
 from tercio.http.service import Service
 from tercio.http.stalls import Stall
@@ -34,13 +35,15 @@ _CREDIT: Final = 6
 class Connection(Answering):
     """A `service.Peer`."""
 
-    __slots__ = ("_stall", "is_released")
+    __slots__ = ("_luggage", "_stall", "is_released")
 
     is_websocket = False
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, luggage: Luggage | None = None) -> None:
+        """``luggage`` is that of a connection that another process has let go of."""
         super().__init__(service)
         self.is_released = False
+        self._luggage = luggage
         self._stall: Stall | None = None  # made when bytes wait at a sweep, which is seldom
 
     # What the transport calls
@@ -74,11 +77,20 @@ class Connection(Answering):
             "headers": [],
             "state": {},
         }
-        service.hooks.connection_made()
+        luggage = self._luggage
+        if luggage is None:
+            service.hooks.connection_made()
+        else:
+            service.hooks.connection_adopted()
         service.joined(self)
         self.since = service.now
         if service.is_cutting:
             self.abort()  # let in at the last moment: uvloop tells of it when all is over
+        elif luggage is not None:
+            self.since -= luggage.idle
+            self.asked = luggage.asked
+            if luggage.data:
+                self.data_received(luggage.data)
 
     def eof_received(self) -> None:
         pass  # as with uvicorn, who sends no more is gone; the transport closes itself
@@ -121,12 +133,25 @@ class Connection(Answering):
         transport = self.transport
         if not self.is_idle or not self.claim() or transport.get_extra_info("sslcontext"):
             return None
+        try:
+            kept = socket.socket(fileno=os.dup(descriptor_of(transport)))
+        except OSError:  # closed already, or no descriptor is left
+            return None
         transport.pause_reading()
-        kept = socket.socket(fileno=os.dup(descriptor_of(transport)))
         self.is_released = True
         # Not close(): asyncio may shut a closing socket down, and that would reach the copy.
         self.abort()
         return kept
+
+    def pack(self) -> Luggage:
+        """What an idle connection takes along."""
+        came = self._luggage
+        is_untouched = came is not None and came.asked == self.asked
+        return Luggage(
+            idle=self.service.now - self.since,
+            asked=self.asked,
+            hops=came.hops if came is not None and is_untouched else 0,
+        )
 
     def sweep(self, now: float) -> None:
         limits = self.service.limits

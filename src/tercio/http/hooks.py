@@ -7,6 +7,9 @@ class Hooks(Protocol):
     """Called on the request path, by the loop's thread: count, and return."""
 
     def connection_made(self) -> None: ...
+    def connection_adopted(self) -> None:
+        """One was made that another process had accepted."""
+
     def connection_lost(self) -> None: ...
     def connection_refused(self) -> None:
         """One was closed as it came: its peer has too many. It was never made."""

@@ -24,6 +24,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         }
         for listener in setup.listeners
     ]
+    shared = setup.shared.to_record(command.seat)
     record: dict[str, object] = {
         "version": __version__,
         "layout": LAYOUT,
@@ -40,7 +41,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "options": settings.config.to_json(),
         "listeners": listeners,
         "lifeline": setup.lifeline_read,
-        "shared": setup.shared.to_record(),
+        "shared": shared,
         "oom_score_adj": _oom_score(),
         "is_locked": setup.identity is not None,
         "rlimits": settings.config.resource_limits,
@@ -48,7 +49,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
     descriptors = [
         *(fd for listener in setup.listeners for fd in listener.filenos()),
         setup.lifeline_read,
-        *setup.shared.descriptors,
+        *shared.values(),
     ]
     return Launching(
         argv=[*setup.launch.python, "-m", "tercio.worker"],

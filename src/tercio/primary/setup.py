@@ -97,7 +97,8 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         stack.callback(listener.close)
     claim = _claim(config)
     stack.callback(claim.release)
-    shared = Shared.create(size.most * SEATS_PER_SLOT + config.attached, config.ring_size)
+    workers = size.most * SEATS_PER_SLOT
+    shared = Shared.create(workers + config.attached, config.ring_size, workers)
     stack.callback(shared.close)
     state = None
     if not config.redis:

@@ -58,6 +58,12 @@ class Peers:
         self._held[key] = held + 1
         return key
 
+    def count(self, host: str) -> Key:
+        """Count a connection that another worker has let in; the key to `leave` with."""
+        key = _key(host) if ":" in host else host
+        self._held[key] = self._held.get(key, 0) + 1
+        return key
+
     def leave(self, key: Key) -> None:
         """One of its connections is closed."""
         held = self._held[key] - 1

@@ -1,15 +1,21 @@
 """Tercio's own server: the connections of `tercio.http`."""
 
 import asyncio
+import socket
+from functools import partial
+from typing import Final
 
 from tercio.http.access import AccessLog
 from tercio.http.asgi import App
 from tercio.http.connection import Connection
 from tercio.http.hooks import Hooks
 from tercio.http.limits import Limits
+from tercio.http.luggage import Luggage
 from tercio.http.proxies import Proxies
 from tercio.http.service import Service
 from tercio.servers.front import Engine, Front
+
+_NOTHING: Final = Luggage()
 
 
 class _Engine(Service):
@@ -23,6 +29,15 @@ class TercioServer(Front):
     """See `port.Server`. ``service`` has the connections, once it is started."""
 
     service: Service
+
+    def has_room(self, coming: int) -> bool:
+        """Whether one more connection may come beside ``coming`` that are on their way."""
+        return self._entrance is not None and self._entrance.has_room_beside(coming)
+
+    def adopt(self, connection: socket.socket, luggage: Luggage = _NOTHING) -> None:
+        """Serve a connection that another worker took out of its loop."""
+        assert self._entrance is not None
+        self._entrance.adopt(connection, partial(Connection, self.service, luggage))
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
         config = self.config
