@@ -262,6 +262,9 @@ class Answering(Reading):
         self.since = self.service.now
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_idle(self)
+        # Last of all, for it is true for other threads at once. An answer may end inside of another
+        # one's, where tasks begin at once, and what was kept back is then still to be read.
+        self.is_at_rest = self.reads_on and not self._waiting and not self._unread
 
     @property
     def is_answered(self) -> bool:

@@ -130,18 +130,25 @@ class Connection(Answering):
         What the client sends from now on waits in the kernel for whoever adopts it. None if it is
         not idle, or has state that cannot move (TLS).
         """
-        transport = self.transport
-        if not self.is_idle or not self.claim() or transport.get_extra_info("sslcontext"):
+        was_at_rest, self.is_at_rest = self.is_at_rest, False  # first: nobody else takes it now
+        kept = self._copy()
+        if kept is None:
+            self.is_at_rest = was_at_rest
             return None
-        try:
-            kept = socket.socket(fileno=os.dup(descriptor_of(transport)))
-        except OSError:  # closed already, or no descriptor is left
-            return None
-        transport.pause_reading()
+        self.transport.pause_reading()
         self.is_released = True
         # Not close(): asyncio may shut a closing socket down, and that would reach the copy.
         self.abort()
         return kept
+
+    def _copy(self) -> socket.socket | None:
+        transport = self.transport
+        if not self.is_idle or not self.claim() or transport.get_extra_info("sslcontext"):
+            return None
+        try:
+            return socket.socket(fileno=os.dup(descriptor_of(transport)))
+        except OSError:  # closed already, or no descriptor is left
+            return None
 
     def pack(self) -> Luggage:
         """What an idle connection takes along."""

@@ -43,6 +43,7 @@ class Parsing(asyncio.Protocol):
         "_url",
         "asked",
         "in_head",
+        "is_at_rest",
         "is_trusted",
         "mark",
         "reads_on",
@@ -66,6 +67,8 @@ class Parsing(asyncio.Protocol):
         """Requests that have begun. As long as it stays the same, an idle connection stays so."""
         self.in_head = False
         """A head has begun that is not complete."""
+        self.is_at_rest = True
+        """Another thread may take it out of the loop, if the loop is busy elsewhere."""
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special = 0  # bits of head.SPECIAL
@@ -103,6 +106,7 @@ class Parsing(asyncio.Protocol):
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_busy(self)
         self.in_head = True
+        self.is_at_rest = False
         self.asked += 1
         self.since = self.service.now
         self._special = 0
