@@ -98,7 +98,7 @@ class WrongType(TercioError, TypeError):
 
 
 class SubscriptionLost(TercioError):
-    """A subscription with the policy "disconnect" fell behind and was ended."""
+    """A subscription with the policy "disconnect" fell behind, or the cluster has ended."""
 
 
 class NoReply(TercioError, TimeoutError):

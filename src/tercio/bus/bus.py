@@ -1,20 +1,26 @@
 """Messages between the processes of a cluster, by topic. At most once, in order per publisher."""
 # ruff: noqa: ASYNC109  # a caller's time-out is part of what is asked for, as everywhere here
 
-import asyncio
 import inspect
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar, cast, overload
 
-from tercio.bus.desk import Desk, Entry, by_topic
+from tercio.bus.desk import REQUESTS, Desk, Entry, by_topic
 from tercio.bus.engine import BusEngine
+from tercio.bus.home import Home
 from tercio.bus.listener import Handle, Listener
 from tercio.bus.mailbox import Mailbox, Policy
+from tercio.bus.mailboxes import Mailboxes
 from tercio.bus.requests import Answerer, Asker
 from tercio.bus.subscription import Subscription
 from tercio.bus.topics import encode_topic, own_pattern, parse_pattern
 from tercio.codec import UNENCODABLE, encode, encoder
+from tercio.errors import NoCluster
+
+_log = logging.getLogger("tercio.bus")
 
 T = TypeVar("T")
 
@@ -29,17 +35,19 @@ class Bus:
     `on` and `reply` may also be called before there is a loop: they hear what comes after `start`.
     """
 
-    def __init__(self, engine: BusEngine) -> None:
+    def __init__(self, engine: BusEngine, *, is_workers: bool = False) -> None:
+        """With ``is_workers`` the loop that it is meant for is that of the main thread."""
         self._engine = engine
+        self._is_workers = is_workers
+        self._home = Home()
+        self._why_over = ""
+        self._is_closed = False
         self._send = engine.send
         self._topics: dict[str, bytes] = {}
         self._desk = Desk()
-        self._mailboxes: set[Mailbox] = set()
-        self._dropped = self._gone_invalid = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._mailboxes = Mailboxes()
         self._is_receiving = False
         self._asker: Asker | None = None
-        self._lock = threading.Lock()
 
     # Publishing
 
@@ -113,7 +121,7 @@ class Bus:
         it is none. Without ``own`` what this process publishes is left out.
         Raises `ValueError` for a bad pattern, `RuntimeError` without a running loop.
         """
-        self._attach(asyncio.get_running_loop())
+        self._attach()
         if not patterns:
             raise ValueError("subscribe to at least one pattern")
         parsed = tuple(parse_pattern(pattern) for pattern in patterns)
@@ -129,7 +137,7 @@ class Bus:
                 def end_tap() -> None:
                     desk.remove(entry)
                     tap.close()
-                    self._forget(mailbox)
+                    self._mailboxes.forget(mailbox)
 
                 mailbox.begin(end_tap, tap)
                 self._mailboxes.add(mailbox)
@@ -137,7 +145,7 @@ class Bus:
 
         def end() -> None:
             self._remove(entry)
-            self._forget(mailbox)
+            self._mailboxes.forget(mailbox)
 
         mailbox.begin(end)
         self._mailboxes.add(mailbox)
@@ -163,13 +171,8 @@ class Bus:
                 "`async for message in bus.subscribe(…)` in a task of yours"
             )
         listener = Listener(cast("Callable[[str, object], object]", callback), type)
-        handle = self._listen(Entry((parse_pattern(pattern),), listener.taker, own))
-
-        def end() -> None:
-            listener.is_over = True
-            handle.cancel()
-
-        return Handle(end)
+        entry = Entry((parse_pattern(pattern),), listener.taker, own)
+        return self._listen(entry, listener.close)
 
     # Requests
 
@@ -188,7 +191,7 @@ class Bus:
         Raises `NoReply` after ``timeout`` seconds, `RequestFailed` with what the other end raised,
         and `WrongType` if the answer is not of ``type``.
         """
-        self._attach(asyncio.get_running_loop())
+        self._attach()
         if self._asker is None:
             self._asker = Asker(self._send)
             self._add(
@@ -205,14 +208,8 @@ class Bus:
         """
         answerer = Answerer(self._send, cast("Callable[[str, object], object]", handler), type)
         parse_pattern(pattern)
-        entry = Entry((own_pattern(f".q.{pattern}"),), by_topic(answerer.take), own=True)
-        handle = self._listen(entry)
-
-        def end() -> None:
-            handle.cancel()
-            answerer.close()
-
-        return Handle(end)
+        entry = Entry((own_pattern(f"{REQUESTS}{pattern}"),), by_topic(answerer.take), own=True)
+        return self._listen(entry, answerer.close)
 
     # For the library itself
 
@@ -226,22 +223,51 @@ class Bus:
 
     def start(self) -> None:
         """Begin to hear, in the running loop, for what was registered before there was one."""
-        self._attach(asyncio.get_running_loop())
+        try:
+            self._attach()
+        except RuntimeError:
+            if not self._is_workers:
+                raise
+            # An application for WSGI may listen in a thread of its own; no reason not to start.
+            _log.warning(
+                "messages are received in an event loop of another thread, which subscribed "
+                "before the worker's own ran: callbacks are called there"
+            )
+            self._home.call(self._receive)
 
     def counters(self) -> dict[str, int]:
         """What the engine counted, and what subscriptions dropped or could not read."""
-        return {
-            **self._engine.counters(),
-            "subscriptions": len(self._mailboxes),
-            "dropped": self._dropped + sum(each.dropped for each in self._mailboxes),
-            "invalid": self._gone_invalid + sum(each.invalid for each in self._mailboxes),
-        }
+        return {**self._engine.counters(), **self._mailboxes.counters()}
 
     def close(self) -> None:
         """Send what is left, end all subscriptions, and give the engine up."""
-        self._close_mailboxes()
+        self._is_closed = True
+        self._mailboxes.close()
+        if self._why_over and self._asker is not None:
+            self._asker.fail(self._why_over)
         self._engine.close()
         self._is_receiving = False
+
+    def fail(self, why: str) -> None:
+        """Close it because the cluster has ended: who listens is told. From any thread.
+
+        Subscriptions end with `SubscriptionLost`, requests with `NoCluster`, and for callbacks the
+        log says it.
+        """
+        if self._why_over or self._is_closed:
+            return
+        self._why_over = why
+        self._mailboxes.fail(why)
+        deaf = [entry.patterns[0].text for entry in self._desk if entry.is_callback]
+        if deaf:
+            _log.warning(
+                "%s: callbacks for %s are called no more; register them with `cluster.bus` of "
+                "the next one",
+                why,
+                ", ".join(sorted(each.removeprefix(REQUESTS) for each in deaf)),
+            )
+        if not self._home.call_soon(self.close):
+            self.close()
 
     # Parts
 
@@ -251,55 +277,51 @@ class Bus:
         encoded = self._topics[topic] = encode_topic(topic)
         return encoded
 
-    def _listen(self, entry: Entry) -> Handle:
-        try:
-            self._attach(asyncio.get_running_loop())
-        except RuntimeError:
-            pass  # before there is a loop, or in another thread
+    def _listen(self, entry: Entry, close: Callable[[], None] | None = None) -> Handle:
+        """Until the handle is cancelled, by which ``close`` is called, too."""
+        # The loop of another thread does not become a worker's by a callback.
+        if not self._is_workers or threading.current_thread() is threading.main_thread():
+            with suppress(RuntimeError):  # before there is a loop, or in another thread
+                self._attach()
         self._add(entry)
-        return Handle(lambda: self._remove(entry))
 
-    def _attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        def end() -> None:
+            self._remove(entry)
+            if close is not None:
+                close()
+
+        return Handle(end)
+
+    def _attach(self) -> None:
         """Belong to the running loop, which may be another one than before.
 
-        Raises `RuntimeError` while the one before runs: messages would come in its thread.
+        Raises `RuntimeError` while the one before runs: messages would come in its thread. Raises
+        `NoCluster` after `close` and `fail`.
         """
-        with self._lock:
-            if loop is not self._loop:
-                if self._loop is not None and self._loop.is_running():
-                    raise RuntimeError(
-                        "this bus receives in another event loop, which runs in another thread: "
-                        "use asyncio.run_coroutine_threadsafe with that loop (publish works in "
-                        "any thread)"
-                    )
-                self._close_mailboxes()  # nobody takes from those of a loop that has ended
-                self._loop = loop
-                self._is_receiving = False
+        self._must_be_open()
+        if self._home.enter():
+            self._mailboxes.close()  # nobody takes from those of a loop that has ended
+            self._is_receiving = False
         self._receive()
 
+    def _must_be_open(self) -> None:
+        if self._is_closed or self._why_over:
+            why = self._why_over or "this bus was closed"
+            raise NoCluster(f"{why}: look `cluster.bus` up anew")
+
     def _add(self, entry: Entry) -> None:
+        self._must_be_open()
         self._desk.add(entry)
-        self._receive_soon()
+        self._home.call(self._receive)
 
     def _remove(self, entry: Entry) -> None:
         self._desk.remove(entry)
-        self._receive_soon()
-
-    def _receive_soon(self) -> None:
-        loop = self._loop
-        if loop is None or loop.is_closed():
-            return
-        try:
-            is_here = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            is_here = False
-        if is_here:
-            self._receive()
-        else:
-            loop.call_soon_threadsafe(self._receive)
+        self._home.call(self._receive)
 
     def _receive(self) -> None:
         """Receive while there is somebody to receive for. In the loop."""
+        if self._is_closed:
+            return
         wants = len(self._desk) > 0
         if wants != self._is_receiving:
             self._is_receiving = wants
@@ -307,12 +329,3 @@ class Bus:
                 self._engine.start(self._desk)
             else:
                 self._engine.stop_receiving()
-
-    def _close_mailboxes(self) -> None:
-        for mailbox in list(self._mailboxes):
-            mailbox.close()
-
-    def _forget(self, mailbox: Mailbox) -> None:
-        self._mailboxes.discard(mailbox)
-        self._dropped += mailbox.dropped
-        self._gone_invalid += mailbox.invalid

@@ -12,6 +12,9 @@ from tercio.bus.topics import Pattern
 _REMEMBERED: Final = 4096
 """Topics. Whoever invents a new one for each message makes us forget, not grow."""
 
+REQUESTS: Final = ".q."
+"""What topics of requests begin with."""
+
 Take = Callable[[bytes], None]
 """Takes the bodies of one topic, and raises nothing."""
 
@@ -32,6 +35,12 @@ class Entry:
     taker: Taker
     own: bool
     lost: Callable[[int], None] | None = None
+
+    @property
+    def is_callback(self) -> bool:
+        """Whether a function of the application takes them, for messages or for requests."""
+        text = self.patterns[0].text
+        return self.lost is None and (text[0] != "." or text.startswith(REQUESTS))
 
 
 class Desk:

@@ -30,15 +30,18 @@ class Listener:
         self._decode = decoder_for(type)
         self.invalid: int = 0
         self.failed: int = 0
-        self.is_over: bool = False
+        self._is_over = False
+
+    def close(self) -> None:
         """It was taken away, perhaps by the message just before, of the same stretch."""
+        self._is_over = True
 
     def taker(self, topic: str) -> Callable[[bytes], None]:
         """What decodes and calls, for the messages of one topic."""
         callback, decode = self._callback, self._decode
 
         def take(body: bytes) -> None:
-            if self.is_over:
+            if self._is_over:
                 return
             try:
                 callback(topic, decode(body))

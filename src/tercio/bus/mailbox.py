@@ -19,7 +19,8 @@ POLICIES: Final = ("drop-oldest", "disconnect", "block")
 
 
 class Mailbox:
-    """Belongs to the loop in which it was begun; only `abandon` may come from elsewhere."""
+    """Belongs to the loop in which it was begun; `abandon`, `fail` and `close` may come from
+    elsewhere."""
 
     def __init__(self, policy: Policy, capacity: int, name: str) -> None:
         if policy not in POLICIES:
@@ -79,8 +80,16 @@ class Mailbox:
             self._is_closed = True
             if self._ending is not None:
                 self._ending()
-            while self._waiters:
-                self.wake_one()
+            if self._is_here():
+                self._wake_all()
+            elif self._loop is not None:
+                with suppress(RuntimeError):  # the loop has ended, and who waited in it, too
+                    self._loop.call_soon_threadsafe(self._wake_all)
+
+    def fail(self, why: str) -> None:
+        """Let its end, which is near, be one by `SubscriptionLost`. From any thread."""
+        if not self._is_closed:
+            self._why_lost = f"was ended: {why}"
 
     def abandon(self) -> None:
         """Nobody can take anything any more: end it with the loop's next turn.
@@ -97,9 +106,7 @@ class Mailbox:
         """Return when there may be a message. Raises at the end of it."""
         if self._is_closed:
             if self._why_lost:
-                raise SubscriptionLost(
-                    f"the subscription to {self.name} fell behind and was ended: {self._why_lost}"
-                )
+                raise SubscriptionLost(f"the subscription to {self.name} {self._why_lost}")
             raise StopAsyncIteration
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -141,5 +148,15 @@ class Mailbox:
 
     def _end_lost(self, why: str) -> None:
         if not self._is_closed:
-            self._why_lost = why
+            self._why_lost = f"fell behind and was ended: {why}"
             self.close()
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _wake_all(self) -> None:
+        while self._waiters:
+            self.wake_one()

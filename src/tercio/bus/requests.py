@@ -15,7 +15,7 @@ from typing import Final
 
 from tercio.bus.topics import encode_topic
 from tercio.codec import UNREADABLE, decode, decoder_for, encode
-from tercio.errors import MessageTooLarge, NoReply, RequestFailed, TercioError
+from tercio.errors import MessageTooLarge, NoCluster, NoReply, RequestFailed, TercioError
 
 _log = logging.getLogger("tercio.bus")
 
@@ -56,6 +56,12 @@ class Asker:
         if outcome != _DONE:
             raise RequestFailed(f"the request to {topic} failed: {reply.decode(errors='replace')}")
         return decode(reply) if type is None else decode(reply, type)  # type: ignore[call-overload]
+
+    def fail(self, why: str) -> None:
+        """No reply can come any more. In the loop."""
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(NoCluster(why))
 
     def take(self, topic: str, body: bytes) -> None:
         """A reply came; one too many is thrown away."""

@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -47,11 +47,21 @@ class Connection:
         self._socket = connection
         self._pid = os.getpid()
         self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
         threading.Thread(target=self._watch, name="tercio-attached", daemon=True).start()
 
     def is_over(self) -> bool:
         """Whether the cluster has ended, or this is a fork of the process that attached."""
         return self._ended.is_set() or self._pid != os.getpid()
+
+    def when_over(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` when the cluster has ended: once, in a thread of ours, or at once."""
+        with self._lock:
+            if not self._ended.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
 
     def confirm(self) -> None:
         """Tell the primary that its descriptors are mapped: the seat is ours while we live."""
@@ -68,7 +78,11 @@ class Connection:
         with suppress(OSError):
             while self._socket.recv(4096):
                 pass  # nothing comes but the end
-        self._ended.set()
+        with self._lock:
+            self._ended.set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar, cast
 
 from tercio.bus.bus import Bus
@@ -69,7 +70,7 @@ class Parts:
     @property
     def bus(self) -> Bus:
         """Messages between the processes of the cluster."""
-        return self._once("bus", lambda: Bus(self._once("bus engine", self._bus_engine)))
+        return self._once("bus", self._bus)
 
     @property
     def state(self) -> State:
@@ -185,11 +186,22 @@ class Parts:
         else:
             if engine is not None:
                 engine.close_now()
+            if (bus := self.used("bus")) is not None:
+                cast("Bus", bus).fail("the cluster has ended")
             self.close_now()
         self.membership.give_up()
         return metrics
 
     # How each is made
+
+    def _bus(self) -> Bus:
+        membership = self.membership
+        bus = Bus(
+            self._once("bus engine", self._bus_engine), is_workers=membership.mode == "worker"
+        )
+        if membership.connection is not None:
+            membership.connection.when_over(partial(bus.fail, "the cluster has ended"))
+        return bus
 
     def _bus_engine(self) -> BusEngine:
         seat = self.membership.seat
