@@ -103,9 +103,9 @@ class Executor:
             case commands.Spawn():
                 self._spawn(command)
             case commands.Serve():
-                self._send(command.worker, {"type": "serve"})
+                self.send(command.worker, {"type": "serve"})
             case commands.Park():
-                self._send(command.worker, {"type": "park"})
+                self.send(command.worker, {"type": "park"})
             case commands.Drain():
                 message = {
                     "type": "drain",
@@ -113,8 +113,9 @@ class Executor:
                     "reason": command.reason,
                     "close_code": command.close_code,
                     "close_at_once": command.close_at_once,
+                    "heirs": command.heirs,
                 }
-                self._send(command.worker, message)
+                self.send(command.worker, message)
             case commands.Kill():
                 self._kill(command.worker)
             case commands.ShowStack():
@@ -315,7 +316,8 @@ class Executor:
             return "the kernel's OOM killer ended it: the cgroup is out of memory"
         return ""
 
-    def _send(self, who: WorkerId, message: Mapping[str, object]) -> None:
+    def send(self, who: WorkerId, message: Mapping[str, object]) -> None:
+        """Tell a worker; one that cannot be told anything ends."""
         worker = self.workers.get(who)
         # One that takes no message is about to end, or stuck with a full queue.
         if worker is None or worker.send(message):

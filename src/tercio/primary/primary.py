@@ -30,6 +30,7 @@ from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
+from tercio.primary.looker import Looker
 from tercio.primary.looperrors import LoopErrors
 from tercio.primary.offloaded import offloaded
 from tercio.primary.policy import policy_of
@@ -71,6 +72,15 @@ class Primary:
         self._scales = Scales(loop)
         self._sampler = Sampler(config, setup.shared.scoreboard)
         self._statistics = Statistics(setup.shared, journal)
+        self._looker = Looker(
+            loop,
+            lambda: self.cluster,
+            setup.shared.scoreboard,
+            self._executor.send,
+            [listener.slots for listener in setup.listeners if listener.slots],
+            policy=config.balance,
+            can_move=config.server == "tercio" and not config.ssl_certfile,
+        )
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False
         self._rests_until = 0.0
@@ -105,9 +115,11 @@ class Primary:
             self._sample()
             self._look_at_writers()
             self.tell(inputs.Tick())
+            self._looker.start()
             return await self._executor.exit_code
         finally:
             signals.uninstall()
+            self._looker.close()
             self._executor.close()
             self._attachments.close()
             if self._timer is not None:
@@ -152,6 +164,7 @@ class Primary:
             "app": setup.settings.config.app,
             "listeners": [listener.url for listener in setup.listeners],
             "balance": setup.balancing.describe(setup.listeners),
+            "queues": self._looker.describe(now),
             "runtime_dir": setup.claim.path,
             "server": setup.settings.config.server,
             "engine": setup.settings.config.engine,

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from tercio import cluster
 from tercio.dataplane.scoreboard import Field, Row, WorkerPhase
@@ -28,6 +28,7 @@ from tercio.errors import (
     ExitCode,
     StateUnavailable,
 )
+from tercio.handover.exchange import Exchange
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
@@ -49,6 +50,10 @@ from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, c
 from tercio.worker.link import Link
 from tercio.worker.record import BootRecord
 from tercio.worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from tercio.handover.mover import Mover
+    from tercio.servers.tercio import TercioServer
 
 _log = logging.getLogger("tercio.worker")
 
@@ -73,6 +78,8 @@ class _Leave:
     limit: float
     close_code: int
     close_at_once: bool
+    heirs: tuple[int, ...] | None = None
+    """Seats that connections go to, before any other; None: to nobody."""
 
 
 class Worker:
@@ -87,6 +94,7 @@ class Worker:
         streams: LogStreams,
         row: Row,
         turns: Turns,
+        exchange: Exchange | None = None,
     ) -> None:
         self._record = record
         self._row = row
@@ -104,7 +112,10 @@ class Worker:
         self._boot: asyncio.Task[None] | None = None
         self._cut = Cut()
         self._server: Server = choice.make(record.config, link.note, turns)
+        self._exchange = exchange
+        self._mover: Mover | None = None
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
+        self._others: dict[int, list[socket.socket]] = {}
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
@@ -145,7 +156,9 @@ class Worker:
             case "drain" if self._is_importing:
                 # The main thread is inside the application's import: nothing is there to finish.
                 os._exit(ExitCode.STOPPED)
-            case "serve" | "park" | "drain":
+            case "serve" | "park" | "drain" | "steal":
+                self._loop.call_soon_threadsafe(self._obey, message)
+            case "give":
                 self._loop.call_soon_threadsafe(self._obey, message)
             case other:
                 self._link.note("warning", f"worker {self._id} does not understand {other!r}")
@@ -165,7 +178,13 @@ class Worker:
         """In the loop."""
         match message:
             case {"type": "drain", "timeout": int() | float() as limit, "close_code": int(code)}:
-                self._leave = _Leave(float(limit), code, bool(message.get("close_at_once")))
+                heirs = message.get("heirs")
+                self._leave = _Leave(
+                    float(limit),
+                    code,
+                    bool(message.get("close_at_once")),
+                    tuple(heirs) if isinstance(heirs, list) else None,
+                )
                 if self._boot is not None:
                     self._boot.cancel()  # no effect once it is done
                 if self._drains is not None:
@@ -174,9 +193,23 @@ class Worker:
                 self._is_wanted = True
             case {"type": "park"}:
                 self._is_wanted = False
+            case {"type": "give", "count": int(count), "to": int(seat)}:
+                if self._mover is not None and self._leave is None:
+                    self._mover.give(count, seat)
+                return
+            case {"type": "steal", "slot": int(slot), "count": int(count)}:
+                self._row[Field.STOLEN] += self._server.steal(self._listeners_of(slot), count)
+                return
             case _:
                 _log.error("an order cannot be understood: %r", message)
         self._ordered.set()
+
+    def _listeners_of(self, slot: int) -> list[socket.socket]:
+        """Another slot's, which all workers have inherited."""
+        if slot not in self._others:
+            fds = self._record.others(slot)
+            self._others[slot] = [socket.socket(fileno=fd) for fd in fds]
+        return self._others[slot]
 
     # The stages
 
@@ -238,9 +271,13 @@ class Worker:
             await (self._server.serve() if self._is_wanted else self._server.park())
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
+        if self._exchange is not None:
+            self._exchange.shut()
         await self._drain_all(self._leave)
         self._watchdog.unwatch()
         await self._server.stop()
+        if self._exchange is not None:
+            self._exchange.close()  # last: a connection that comes until then is refused at once
         await cluster.leave()  # after the lifespan's end, which may still have something to say
         return ExitCode.STOPPED
 
@@ -254,6 +291,7 @@ class Worker:
             cause = error.__cause__
             text = importer.explain(cause) if cause is not None else notes
             raise BootFailure("lifespan", str(error), text) from None
+        self._open_exchange()
         cluster.start()
         # What the start made stays: collections should not walk through it again and again. With 64
         # requests in a turn of the loop, full ones took 5 % of a FastAPI application's time, 46 ms
@@ -316,9 +354,21 @@ class Worker:
             )
 
     async def _drain(self, order: _Leave) -> Cut:
+        away = None
+        if self._mover is not None and order.heirs is not None:
+            away = self._mover.depart(order.heirs)
         return await self._server.drain(
-            order.limit, self._config.drain_quiet, order.close_code, order.close_at_once
+            order.limit, self._config.drain_quiet, order.close_code, order.close_at_once, away
         )
+
+    def _open_exchange(self) -> None:
+        """Connections can move if the server is our own, and keeps nothing of them to itself."""
+        if self._exchange is None or self._config.server != "tercio" or self._config.ssl_certfile:
+            return
+        from tercio.handover.mover import Mover  # imports the server, which may be another one
+
+        self._mover = Mover(self._exchange, cast("TercioServer", self._server))
+        self._mover.open(self._loop)
 
     async def _give_up(self, error: BaseException) -> int:
         if not isinstance(error, BootFailure):
@@ -353,6 +403,7 @@ class Worker:
             *self._link.fds(),
             *forks.loop_fds(self._loop),
             *self._server.owned_fds(),
+            *(self._exchange.fds() if self._exchange is not None else ()),
         ]
 
 
