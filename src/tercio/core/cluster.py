@@ -152,7 +152,9 @@ class Cluster:
         """Let it finish and go. One that has not begun to serve has nothing to finish."""
         has_work = worker.serving_at is not None
         limit = self.policy.drain_timeout if has_work else 0.0
-        self._send_away(worker, now, reason, limit, RELOAD_CLOSE_CODE)
+        slot = self.slot(worker.id.slot)
+        heirs = tuple(other.seat for other in slot.serving if other is not worker)
+        self._send_away(worker, now, reason, limit, RELOAD_CLOSE_CODE, heirs=heirs)
 
     def drain_for_stop(self, worker: Worker, now: float) -> None:
         """Let it finish within the stop's limit, also when it drains already."""
@@ -206,8 +208,10 @@ class Cluster:
         close_code: int,
         *,
         at_once: bool = False,
+        heirs: tuple[int, ...] | None = None,
     ) -> None:
         worker.departure = worker.departure or reason
         worker.enter(Phase.DRAINING, now, now + limit + self.policy.kill_grace)
-        self.outbox.append(commands.Drain(worker.id, reason, limit, close_code, at_once))
+        drain = commands.Drain(worker.id, reason, limit, close_code, at_once, heirs)
+        self.outbox.append(drain)
         self.publish(events.WorkerDraining(worker.id, reason, limit))

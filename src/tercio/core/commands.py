@@ -39,6 +39,8 @@ class Drain:
     limit: float
     close_code: int  # for WebSockets: 1012 "service restart", 1001 "going away"
     close_at_once: bool = False
+    heirs: tuple[int, ...] | None = None
+    """Seats of workers that go on with its connections, before any other; None: nobody does."""
 
 
 @dataclass(frozen=True, slots=True)

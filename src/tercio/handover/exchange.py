@@ -324,6 +324,7 @@ class Exchange:
         if decision in (Act.DROP, Act.REFUSE) or fd is None:
             _close(fd)
             return None
+        self._row[Field.ADOPTED] += 1
         return socket.socket(fileno=fd), sent.luggage
 
     def _wake(self, senders: set[int]) -> None:

@@ -8,7 +8,7 @@ class Hooks(Protocol):
 
     def connection_made(self) -> None: ...
     def connection_adopted(self) -> None:
-        """One was made that another process had accepted."""
+        """One was made of a connection that somebody had accepted before."""
 
     def connection_lost(self) -> None: ...
     def connection_refused(self) -> None:

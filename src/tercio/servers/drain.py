@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from tercio.servers import tasks
-from tercio.servers.port import Cut
+from tercio.servers.port import Away, Cut
 
 FAREWELL: Final = 0.25
 """Seconds after the limit for close frames to be answered."""
@@ -83,14 +83,29 @@ class Drain:
         self._close_code = 1001
         self._changed = asyncio.Event()
         self._task: asyncio.Task[Cut] | None = None
+        self._away: Away | None = None
+        self._quiet = float("inf")
 
-    async def run(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
+    async def run(
+        self,
+        limit: float,
+        quiet: float,
+        close_code: int,
+        close_at_once: bool,
+        away: Away | None = None,
+    ) -> Cut:
         """Begin, or sharpen the terms of what has begun; return what had to be cut."""
         self._deadline = min(self._deadline, self._loop.time() + limit)
         self._close_code = close_code
         if close_at_once:
             self._say_goodbye()
-        self._drained.begin_drain(quiet)
+        self._quiet = min(quiet, self._quiet)
+        if away is None:
+            self._stay()
+        elif self._task is None:
+            # Nothing that can go on elsewhere is told of the end.
+            self._away = away
+            away.begin(limit, self._end_here, self.look)
         self._changed.set()
         if self._task is None:
             task = self._loop.create_task(self._empty(), name="tercio-drain")
@@ -102,8 +117,19 @@ class Drain:
         """Something ended."""
         self._changed.set()
 
+    def _stay(self) -> None:
+        """Nothing goes elsewhere any more."""
+        if self._away is not None:
+            self._away.end()
+        self._end_here()
+
+    def _end_here(self) -> None:
+        self._drained.begin_drain(self._quiet)
+
     async def _empty(self) -> Cut:
         await self._until(lambda: self._deadline)
+        if self._away is not None:
+            self._away.end()
         cut = Cut()
         if not self._is_empty():
             cut = self._what_is_left()
@@ -143,6 +169,8 @@ class Drain:
                 pass  # the loop's condition knows
 
     def _is_empty(self) -> bool:
+        if self._away is not None and self._away.outstanding:
+            return False
         return not (self._drained.peers or self._arrivals() or self._drained.lonely())
 
     def _say_goodbye(self) -> None:

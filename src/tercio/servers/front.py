@@ -19,7 +19,7 @@ from tercio.servers.drain import Drain, Drained
 from tercio.servers.entrance import Entrance, Turns
 from tercio.servers.lifespan import Lifespan
 from tercio.servers.peers import Peers
-from tercio.servers.port import Cut
+from tercio.servers.port import Away, Cut
 
 
 class Engine(Drained, Protocol):
@@ -103,7 +103,14 @@ class Front(ABC):
             state=self._lifespan.state,
         )
 
-    async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
+    async def drain(
+        self,
+        limit: float,
+        quiet: float,
+        close_code: int,
+        close_at_once: bool,
+        away: Away | None = None,
+    ) -> Cut:
         if self._entrance is not None:
             self._entrance.finish()
         engine, entrance = self._engine, self._entrance
@@ -111,7 +118,7 @@ class Front(ABC):
             return Cut()
         if self._drain is None:
             self._drain = Drain(engine, lambda: entrance.arrivals, entrance.drop_arrivals)
-        return await self._drain.run(limit, quiet, close_code, close_at_once)
+        return await self._drain.run(limit, quiet, close_code, close_at_once, away)
 
     async def stop(self) -> None:
         if self._certificates is not None:

@@ -25,7 +25,7 @@ from tercio.servers import probe, tasks
 from tercio.servers.drain import FAREWELL, LAST_WORDS
 from tercio.servers.granian_exchange import Channel, Exchange, Talk, Terms
 from tercio.servers.lifespan import Lifespan
-from tercio.servers.port import Cut
+from tercio.servers.port import Away, Cut
 
 if TYPE_CHECKING:
     from tercio.servers.granian_valve import Valve
@@ -110,7 +110,14 @@ class GranianServer:
             state=self._lifespan.state,
         )
 
-    async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
+    async def drain(
+        self,
+        limit: float,
+        quiet: float,
+        close_code: int,
+        close_at_once: bool,
+        away: Away | None = None,  # its connections are Rust's, and end where they began
+    ) -> Cut:
         await self.park()
         if not self._valves:
             return Cut()

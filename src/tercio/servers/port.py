@@ -5,7 +5,7 @@ handles no signal, and decides neither when it serves nor when it leaves.
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,24 @@ class Cut:
 
     def __bool__(self) -> bool:
         return bool(self.requests or self.websockets)
+
+
+class Away(Protocol):
+    """Where connections go in a drain, if there is somebody who goes on with them."""
+
+    @property
+    def outstanding(self) -> int:
+        """Connections that have left, and have not arrived."""
+
+    def begin(self, limit: float, stay: Callable[[], None], look: Callable[[], None]) -> None:
+        """Send connections away from now on, for ``limit`` seconds at the most.
+
+        ``stay`` is called once, when those that are left have to end here; ``look`` when some have
+        arrived.
+        """
+
+    def end(self) -> None:
+        """Send nothing more, and forget what was to be called."""
 
 
 class Server(Protocol):
@@ -47,11 +65,20 @@ class Server(Protocol):
     async def probe(self, path: str) -> int:
         """The status that the application answers to ``GET path``, without a connection."""
 
-    async def drain(self, limit: float, quiet: float, close_code: int, close_at_once: bool) -> Cut:
+    async def drain(
+        self,
+        limit: float,
+        quiet: float,
+        close_code: int,
+        close_at_once: bool,
+        away: Away | None = None,
+    ) -> Cut:
         """Finish what is there and return once no connection is left, ``limit`` s at the most.
 
         A kept-alive connection is closed when nothing came over it for ``quiet`` s. WebSockets
-        are closed with ``close_code``, at the beginning or at the limit. Called again while it
+        are closed with ``close_code``, at the beginning or at the limit. With ``away`` connections
+        go on elsewhere as long as they can, if the server is one that can move them: only those
+        that cannot are closed so. Called again while it
         runs, it may only shorten what is going on; both callers get the same answer.
         """
 

@@ -23,6 +23,7 @@ from tercio.errors import (
     TercioError,
     VersionMismatch,
 )
+from tercio.handover.exchange import Exchange
 from tercio.logs import LogStreams
 from tercio.metrics import prometheus
 from tercio.system import identity, lifeline, limits, signals
@@ -60,7 +61,12 @@ def main(argv: list[str]) -> int:
     except (ConfigError, ProtocolError) as error:
         return _refuse(link, "options", error)
     turns = SharedTurns(shared.scoreboard, boot.seat, boot.shared_listeners)
-    return Worker(boot, link, Counts(row), watchdog, streams, row, turns).run()
+    exchange = None
+    if shared.tickets is not None and shared.inboxes is not None:
+        exchange = Exchange(
+            boot.seat, boot.incarnation, shared.scoreboard, shared.tickets, shared.inboxes
+        )
+    return Worker(boot, link, Counts(row), watchdog, streams, row, turns, exchange).run()
 
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:

@@ -15,7 +15,6 @@ _REQUESTS: Final = int(Field.REQUESTS)
 _DURATION_US: Final = int(Field.DURATION_US)
 _ERRORS: Final = int(Field.ERRORS)
 _ACCEPTED: Final = int(Field.ACCEPTED)
-_ADOPTED: Final = int(Field.ADOPTED)
 _REFUSED: Final = int(Field.REFUSED)
 _PEERS_REFUSED: Final = int(Field.PEERS_REFUSED)
 _WS_THROTTLED: Final = int(Field.WS_THROTTLED)
@@ -81,7 +80,6 @@ class Counts:
     def connection_adopted(self) -> None:
         self._connections += 1
         self._words[_CONNECTIONS] = self._connections
-        self._words[_ADOPTED] += 1  # seldom, as connections go: nobody keeps the number
 
     def connection_lost(self) -> None:
         self._connections -= 1

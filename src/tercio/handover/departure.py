@@ -1,0 +1,169 @@
+"""Empty a worker that leaves: its connections go on with its heirs, or with any sibling.
+
+    idle ones go at once, busy ones when they come to rest. While somebody takes them, no answer is
+    the last of its connection.
+      |--nobody takes them, or most of the time is over--> those that are left end here: answers are
+         the last, quiet ones are closed. What comes to rest still goes, should somebody take it.
+
+WebSockets and half-read requests are not moved, and end as in any drain.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import Final, Protocol
+
+from tercio.handover.consignment import Cause
+from tercio.handover.exchange import Exchange
+from tercio.http.connection import Connection
+from tercio.http.hooks import Watch
+from tercio.http.service import Service
+
+_BATCH: Final = 64
+"""Connections a turn of the loop: what is asked meanwhile is answered meanwhile."""
+
+_PERIOD: Final = 0.05
+"""Seconds between two looks for what nobody tells: a new sibling, an answer that is sent at last.
+
+A worker that drains is no idle process."""
+
+_WHOLE_LOOK: Final = 0.25
+"""Seconds between two looks at all connections, which may be many thousands."""
+
+_PATIENCE: Final = 5
+"""Looks in a row that find nobody to give to: a sibling may be blocked for a moment."""
+
+_CLOSING_PART: Final = 0.2
+"""Of a drain's time, at its end: who asks and asks is never at rest, and is told to go then."""
+
+
+class Moving(Protocol):
+    """The worker's `mover.Mover`."""
+
+    @property
+    def exchange(self) -> Exchange: ...
+    @property
+    def service(self) -> Service: ...
+    def idle(self) -> Iterator[Connection]: ...
+    def move(self, connection: Connection, cause: Cause, to: int) -> bool: ...
+
+
+class Departure:
+    """A `servers.drain.Away`. ``heirs`` are seats in order; after them comes whoever is best."""
+
+    def __init__(
+        self, mover: Moving, heirs: Sequence[int], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._mover = mover
+        self._exchange = mover.exchange
+        self._heirs = heirs
+        self._loop = loop
+        self._refused: set[int] = set()  # seats that do not take what they are given
+        self._resting: deque[Connection] = deque()  # they were, when they were put here
+        self._next_watch: Watch | None = None
+        self._stay: Callable[[], None] | None = None
+        self._look: Callable[[], None] | None = None
+        self._is_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._looked = 0.0
+        self._alone = 0  # looks in a row that found nobody
+
+    # What a drain asks
+
+    @property
+    def outstanding(self) -> int:
+        return self._exchange.outstanding
+
+    def begin(self, limit: float, stay: Callable[[], None], look: Callable[[], None]) -> None:
+        self._stay, self._look = stay, look
+        service = self._mover.service
+        self._next_watch, service.watch = service.watch, self
+        self._closing = self._loop.call_later(limit * (1 - _CLOSING_PART), self._end_here)
+        self._tick()
+
+    def end(self) -> None:
+        if self._look is None:
+            return
+        self._stay = self._look = None
+        self._resting.clear()
+        self._mover.service.watch = self._next_watch
+        for timer in (self._timer, self._closing):
+            if timer is not None:
+                timer.cancel()
+
+    # What the mover tells
+
+    def refused(self, seat: int) -> None:
+        """The worker in a seat does not take them, or has died: the others are asked."""
+        self._refused.add(seat)
+
+    def arrived(self) -> None:
+        """Some are where they were sent: there is room for more on their way."""
+        if self._look is not None:
+            self._schedule()
+            self._look()
+
+    # What the service tells: a `http.hooks.Watch`
+
+    def connection_busy(self, connection: object) -> None:
+        if self._next_watch is not None:
+            self._next_watch.connection_busy(connection)
+
+    def connection_idle(self, connection: object) -> None:
+        if self._next_watch is not None:
+            self._next_watch.connection_idle(connection)
+        if isinstance(connection, Connection):
+            self._resting.append(connection)
+            self._schedule()  # not now: whoever calls is not done with it
+
+    def connection_upgraded(self, connection: object) -> None:
+        if self._next_watch is not None:
+            self._next_watch.connection_upgraded(connection)
+
+    # Sending away
+
+    def _tick(self) -> None:
+        if self._look is None:
+            return
+        self._timer = self._loop.call_later(_PERIOD, self._tick)
+        now = monotonic()
+        if not self._resting and now - self._looked >= _WHOLE_LOOK:
+            self._looked = now
+            self._resting.extend(self._mover.idle())
+        self._alone = self._alone + 1 if self._to() is None else 0
+        if self._alone >= _PATIENCE:
+            self._end_here()
+        self._turn()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and self._look is not None:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        if self._look is None:
+            return
+        for _ in range(_BATCH):
+            if not self._resting or not self._exchange.room or (to := self._to()) is None:
+                return  # what comes next, or the timer, goes on
+            connection = self._resting.popleft()
+            can_move = connection.is_idle and connection.claim()
+            if can_move and not self._mover.move(connection, Cause.DRAIN, to):
+                return  # no room in an inbox: it is served here until the next look
+        self._schedule()
+
+    def _to(self) -> int | None:
+        """The seat that gets the next one; None: there is nobody."""
+        for seat in self._heirs:
+            if seat not in self._refused and self._exchange.sibling(seat) is not None:
+                return seat
+        sibling = self._exchange.best(but=self._refused)
+        return None if sibling is None else sibling.seat
+
+    def _end_here(self) -> None:
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            stay()

@@ -1,0 +1,95 @@
+"""Move a worker's connections to its siblings, and serve those that siblings give it.
+
+Which connections, and to whom, is said by others: the primary evens out, `departure` empties this
+worker, `rescue` and sessions have their own reasons. What cannot be moved stays and is served.
+Everything happens in the loop.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+
+from tercio.handover.consignment import Cause
+from tercio.handover.departure import Departure
+from tercio.handover.exchange import Exchange
+from tercio.handover.offers import Offer
+from tercio.http.connection import Connection
+from tercio.http.luggage import Luggage
+from tercio.http.service import Service
+from tercio.http.transports import bytes_wait
+from tercio.servers.tercio import TercioServer
+
+
+class Mover:
+    """Of one worker whose ``server`` is our own, without TLS: an `exchange.Host`."""
+
+    def __init__(self, exchange: Exchange, server: TercioServer) -> None:
+        self.exchange = exchange
+        self.server = server
+        self.departure: Departure | None = None
+
+    @property
+    def service(self) -> Service:
+        """The server's connections."""
+        return self.server.service
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take connections from now on. The server is started."""
+        self.exchange.open(loop, self)
+
+    def depart(self, heirs: Sequence[int]) -> Departure:
+        """What a drain sends connections away by: to the workers in these seats, or any."""
+        if self.departure is None:
+            self.departure = Departure(self, heirs, asyncio.get_running_loop())
+        return self.departure
+
+    def give(self, count: int, to: int) -> int:
+        """Give up to ``count`` idle connections to the worker in seat ``to``.
+
+        Those that have bytes waiting stay: they are about to be busy. Returns how many were given.
+        """
+        given = 0
+        for connection in self.idle():
+            if given >= count or not self.can_give(to):
+                break
+            if not bytes_wait(connection.transport):
+                given += self.move(connection, Cause.REBALANCE, to)
+        return given
+
+    def can_give(self, to: int) -> bool:
+        """Whether it is worth while to take a connection out of the loop for that seat."""
+        return self.exchange.room > 0 and self.exchange.sibling(to) is not None
+
+    def move(self, connection: Connection, cause: Cause, to: int) -> bool:
+        """Give one idle connection away. False: it is still ours, and served."""
+        luggage = connection.pack()
+        kept = connection.release()
+        if kept is None:
+            return False
+        if self.exchange.give(kept, luggage, cause, to):
+            return True
+        self.server.adopt(kept, luggage)
+        return False
+
+    def idle(self) -> Iterator[Connection]:
+        """The connections that could move now."""
+        for peer in list(self.service.connections):
+            if isinstance(peer, Connection) and peer.is_idle and peer.claim():
+                yield peer
+
+    # What the exchange asks and tells
+
+    def has_room(self, coming: int) -> bool:
+        return self.server.has_room(coming)
+
+    def adopt(self, connection: socket.socket, luggage: Luggage) -> None:
+        self.server.adopt(connection, luggage)
+
+    def came_back(self, offer: Offer) -> None:
+        if self.departure is not None:
+            self.departure.refused(offer.consignment.to)
+        self.server.adopt(offer.connection, offer.luggage)
+
+    def settled(self) -> None:
+        if self.departure is not None:
+            self.departure.arrived()
