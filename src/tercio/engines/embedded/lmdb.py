@@ -23,6 +23,7 @@ READERS: Final = 1024
 _MEASURE_EVERY: Final = 16  # writes; it takes half a microsecond
 _LARGE: Final = 64 << 10  # bytes of a value before which it is measured
 _RESERVE: Final = 8 << 20
+_FULL: Final = 1 << 20  # bytes that are free in a file system which nobody calls anything else
 
 
 class LmdbTable:
@@ -99,6 +100,9 @@ class LmdbStore:
                 txn.abort()  # nothing, after a commit that failed
                 raise
         except lmdb.Error as error:
+            if os.strerror(errno.EIO) in str(error) and _is_full(self._env.path()):
+                # LMDB's name for a write that was cut short.
+                raise StateFull("the state cannot be written: the file system is full") from error
             raise _translated(error, "the state cannot be written") from error
         return answer
 
@@ -136,6 +140,11 @@ def _used(env: lmdb.Environment) -> int:
     stat = env.stat()
     pages = stat["leaf_pages"] + stat["branch_pages"] + stat["overflow_pages"]
     return pages * stat["psize"]
+
+
+def _is_full(path: str) -> bool:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize < _FULL
 
 
 def _full(limit: int) -> StateFull:
