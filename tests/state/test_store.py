@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tercio.errors import StateBusy, StateFull
 from tercio.state.state import State
 from tercio.state.verbs import Sweep
 from tests.state.engines import Clock, open_with_clock, place
+from tests.state.test_full_disk import small_tmpfs
 
 KINDS = ("lmdb", "sqlite")
 MIB = 1 << 20
@@ -73,22 +73,6 @@ async def filled(state: State) -> int:
             stored += 1
     assert stored < 100_000, "it was never full"
     return stored
-
-
-@contextlib.contextmanager
-def small_tmpfs(directory: Path, size: str) -> Iterator[Path]:
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(directory)],
-            check=True,
-            capture_output=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this user may not mount a file system")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
 
 
 @pytest.mark.chaos("C29", repeat=True)
