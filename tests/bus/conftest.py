@@ -94,6 +94,29 @@ async def take(subscription: Subscription[T], count: int) -> list[T]:
         return [await anext(subscription) for _ in range(count)]
 
 
+class Ear:
+    """A callback that keeps what it hears. In one loop."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, object]] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, topic: str, message: object) -> None:
+        self.heard.append((topic, message))
+        self._came.set()
+
+    @property
+    def messages(self) -> list[object]:
+        return [message for _, message in self.heard]
+
+    async def hear(self, count: int) -> None:
+        """Return when that many messages have come."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.heard) < count:
+                self._came.clear()
+                await self._came.wait()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that only shows by looking."""
     async with asyncio.timeout(PATIENCE):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tercio.errors import MessageTooLarge, Unencodable
-from tests.bus.conftest import PATIENCE, MakeBus, take, until
+from tests.bus.conftest import PATIENCE, Ear, MakeBus, take
 
 
 async def test_a_message_reaches_every_process_and_its_publisher(make_bus: MakeBus) -> None:
@@ -186,33 +186,34 @@ async def test_large_messages_come_whole_and_in_order(make_bus: MakeBus) -> None
 
 async def test_callbacks_are_called_until_they_are_cancelled(make_bus: MakeBus) -> None:
     publisher, subscriber = await make_bus(), await make_bus()
-    found: list[object] = []
-    handle = subscriber.on("a.*", lambda topic, message: found.append((topic, message)))
+    ear = Ear()
+    handle = subscriber.on("a.*", ear)
     publisher.publish("a.x", 1)
     publisher.publish("a.y", 2)
-    await until(lambda: len(found) == 2)
+    await ear.hear(2)
     handle.cancel()
     handle.cancel()
     witness = subscriber.subscribe("a.*")
     publisher.publish("a.x", 3)
     await take(witness, 1)
-    assert found == [("a.x", 1), ("a.y", 2)]
+    assert ear.heard == [("a.x", 1), ("a.y", 2)]
 
 
 async def test_a_callback_that_fails_stops_nobody(
     make_bus: MakeBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher, subscriber = await make_bus(), await make_bus()
-    found: list[object] = []
+    ear = Ear()
 
     def fail(topic: str, message: object) -> None:
         raise ZeroDivisionError("on purpose")
 
     subscriber.on("a", fail)
-    subscriber.on("a", lambda topic, message: found.append(message))
+    subscriber.on("a", ear)
     for number in range(3):
         publisher.publish("a", number)
-    await until(lambda: found == [0, 1, 2])
+    await ear.hear(3)
+    assert ear.messages == [0, 1, 2]
     assert caplog.text.count("ZeroDivisionError: on purpose") == 3
 
 
@@ -222,35 +223,39 @@ async def test_a_callback_that_looks_at_a_cancelled_future_does_not_deafen_its_p
     publisher, subscriber = await make_bus(), await make_bus()
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     cancelled.cancel()
-    found: list[object] = []
+    ear = Ear()
 
     def look(topic: str, message: object) -> None:
-        found.append(message)
+        ear(topic, message)
         cancelled.result()
 
     subscriber.on("a", look)
     for number in range(3):
         publisher.publish("a", number)
-        await until(lambda: len(found) > number)  # noqa: B023  # ends within the turn
-    assert found == [0, 1, 2]
+        await ear.hear(number + 1)
+    assert ear.messages == [0, 1, 2]
     assert caplog.text.count("a callback for messages of a failed") == 3
 
 
 async def test_a_flood_leaves_the_loop_to_others(make_bus: MakeBus) -> None:
     publisher, subscriber = await make_bus(), await make_bus()
-    done = 0
+    ear = Ear()
+    turns = 0
 
     def work(topic: str, message: object) -> None:
-        nonlocal done
         threading.Event().wait(0.001)  # as long as a callback should never take
-        done += 1
+        ear(topic, message)
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)  # what is counted
 
     subscriber.on("a", work)
     for number in range(200):
         publisher.publish("a", number)
-    turns = 0
-    async with asyncio.timeout(PATIENCE):
-        while done < 200:
-            turns += 1
-            await asyncio.sleep(0)
+    counting = asyncio.create_task(count_turns())
+    await ear.hear(200)
+    counting.cancel()
     assert turns > 10

@@ -8,7 +8,7 @@ import pytest
 from tercio.bus.bus import Bus
 from tercio.bus.mailbox import Policy
 from tercio.errors import SubscriptionLost
-from tests.bus.conftest import HOLDS_UP, PATIENCE, MakeBus, take, until
+from tests.bus.conftest import HOLDS_UP, PATIENCE, Ear, MakeBus, take, until
 
 
 async def test_drop_oldest_keeps_the_latest_and_counts_the_others(make_bus: MakeBus) -> None:
@@ -100,10 +100,10 @@ async def test_a_closed_block_subscription_holds_nobody_up(
 
 async def test_close_ends_the_iteration_after_what_is_there(make_bus: MakeBus) -> None:
     bus = await make_bus()
-    messages = bus.subscribe("a")
+    messages, witness = bus.subscribe("a"), bus.subscribe("a")
     bus.publish("a", 1)
     bus.publish("a", 2)
-    await until(lambda: len(messages) == 2)
+    await take(witness, 2)
     messages.close()
     assert [message async for message in messages] == [1, 2]
 
@@ -151,18 +151,19 @@ async def test_a_subscription_that_nobody_has_any_more_ends(
 
 async def test_who_waits_for_a_message_keeps_the_subscription(make_bus: MakeBus) -> None:
     publisher, subscriber = await make_bus(), await make_bus()
-    found: list[object] = []
+    ear = Ear()
 
     async def listen() -> None:
         async for message in subscriber.subscribe("a"):
-            found.append(message)  # noqa: PERF401 - what applications write
+            ear("a", message)
 
     # As many applications do: nobody holds the task but what it waits for.
     asyncio.get_running_loop().call_soon(asyncio.ensure_future, listen())
     await until(lambda: subscriber.counters()["subscriptions"] == 1)
     gc.collect()
     publisher.publish("a", 1)
-    await until(lambda: found == [1])
+    await ear.hear(1)
+    assert ear.messages == [1]
 
 
 async def test_a_cancelled_consumer_takes_no_message_with_it(make_bus: MakeBus) -> None:

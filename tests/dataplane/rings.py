@@ -40,6 +40,48 @@ class Killed(Exception):
     """The process of a writer ended here."""
 
 
+class Meanwhile:
+    """Rings as a reader sees them in which ``publish`` happens right after its first look at them:
+    at the words or at the heads, whichever it takes first.
+    """
+
+    def __init__(self, rings: Rings, publish: Callable[[], None]) -> None:
+        self._rings = rings
+        self._publish: Callable[[], None] | None = publish
+        self.words = _Looked(self, rings.words)
+        self.head_words = _Looked(self, rings.head_words)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rings, name)
+
+    def as_rings(self) -> Rings:
+        return cast("Rings", self)
+
+    def looked(self) -> None:
+        publish, self._publish = self._publish, None
+        if publish is not None:
+            publish()
+
+
+class _Looked:
+    """Some words; what is read of them is what they were before ``looked`` is called."""
+
+    def __init__(self, meanwhile: Meanwhile, words: "memoryview[int]") -> None:
+        self._meanwhile = meanwhile
+        self._words = words
+
+    def __getitem__(self, which: Any) -> Any:
+        found = self._words[which]
+        if isinstance(found, int):
+            return found
+        return _Looked(self._meanwhile, found)
+
+    def tolist(self) -> list[int]:
+        found = self._words.tolist()
+        self._meanwhile.looked()
+        return found
+
+
 class Watched:
     """Rings as a writer sees them that calls ``at_store(n)`` before and within its n-th store.
 

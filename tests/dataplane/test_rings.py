@@ -17,7 +17,7 @@ from tercio.dataplane.ring_reader import RingReader
 from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings, orders_stores
 from tercio.errors import MessageTooLarge
-from tests.dataplane.rings import Basket, Killed, Watched
+from tests.dataplane.rings import Basket, Killed, Meanwhile, Watched
 
 CAPACITY = 128 << 10
 NEVER = float("inf")
@@ -430,3 +430,15 @@ def test_the_way_is_chosen_by_the_machine() -> None:
     made = Rings.create(2, CAPACITY)
     assert made.is_careful != orders_stores()
     made.close()
+
+
+def test_a_reader_that_begins_while_somebody_publishes_has_lost_nothing(rings: Rings) -> None:
+    """What is published between its looks was taken for lost."""
+    writer = RingWriter(rings, 0)
+    publish(writer, b"long before")
+    seen = Meanwhile(rings, lambda: publish(writer, b"meanwhile", b"and this"))
+    reader = RingReader(seen.as_rings(), 1)
+    publish(writer, b"after")
+    basket = read(reader)
+    assert basket.bodies[-1:] == [b"after"]
+    assert basket.losses == []

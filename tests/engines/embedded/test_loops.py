@@ -12,6 +12,7 @@ import pytest
 from tercio.bus.bus import Bus
 from tercio.dataplane.rings import Rings
 from tercio.engines.embedded.bus import EmbeddedBus
+from tercio.errors import NoCluster
 from tests.bus.conftest import PATIENCE, take
 
 
@@ -142,3 +143,24 @@ def test_a_bus_that_is_closed_leaves_no_thread(rings: Rings) -> None:
     for thread in give_back_threads():
         thread.join(PATIENCE)
     assert give_back_threads() == []
+
+
+def test_a_bus_that_was_closed_touches_its_memory_no_more_and_says_so() -> None:
+    rings = Rings.create(2, 1 << 20)
+    bus = Bus(EmbeddedBus(rings, 0))
+    problems: list[object] = []
+
+    async def close_in_between() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        bus.on("a", lambda topic, message: None)
+        bus.publish("a", 1)  # leaves with the next turn
+        bus.close()
+        rings.close()  # as when an attached process gives a cluster up
+        for _ in range(3):
+            with pytest.raises(NoCluster, match=r"look `cluster.bus` up anew"):
+                bus.publish("a", 2)
+            await asyncio.sleep(0)  # a turn for what is left in the loop
+
+    asyncio.run(close_in_between())
+    assert problems == []
