@@ -87,7 +87,7 @@ class Metric:
         self._by_labels: dict[tuple[tuple[str, object], ...], Self] = {}
         # One for all label values without room: values without end must not fill this process.
         self._left_out: Self | None = None
-        self.has_place = False
+        self.has_place: bool = False
         if declaration.labels and values is None:
             self._cells = _Nowhere(declaration)  # type: ignore[assignment]
             self._first = 0
