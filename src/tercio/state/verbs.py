@@ -117,6 +117,7 @@ class Clear(Verb[int]):
     """Remove at most ``count`` keys of any kind that begin with ``prefix``.
 
     The answer is how many, those that had expired included. Fewer than ``count``: that was all.
+    Redis removes all of them, a page at a time.
     """
 
     prefix: bytes

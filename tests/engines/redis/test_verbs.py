@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tercio.codec import encode
+from tercio.engines.embedded import steps
+from tercio.engines.redis import commands
+from tercio.engines.redis.state import _SEVERAL as several
 from tercio.engines.redis.state import RedisState
 from tercio.engines.redis.url import Address
 from tercio.errors import NoSuchKey, StateFull, WrongType
 from tercio.state import verbs
+from tercio.state.state import State
 from tests.engines.redis.conftest import MakeServer
 from tests.engines.redis.valkey import Valkey
 
@@ -70,9 +74,46 @@ async def test_a_scan_finds_its_prefix_and_nothing_like_it(state: RedisState) ->
             break
     assert len(found) == 250
     assert found[b"v:a*[b]?\\:7"] == encode(7)
-    assert await state.run(verbs.Clear(b"v:a*[b]?\\:", 100)) == 100
-    assert await state.run(verbs.Clear(b"v:a*[b]?\\:", 1000)) == 150
+    assert await state.run(verbs.Clear(b"v:a*[b]?\\:", 100)) == 250
+    assert await state.run(verbs.Clear(b"v:a*[b]?\\:", 100)) == 0
     assert await state.run(verbs.Get(b"v:axb?\\:1")) == encode("no")
+
+
+async def test_a_clear_looks_at_other_keys_once_or_twice_and_not_for_each_bite(
+    state: RedisState,
+) -> None:
+    ours = State(state)
+    for number in range(2000):
+        await ours.set(f"stays:{number}", number)
+        await ours.set(f"goes:{number}", number)
+    await state._ask("CONFIG", "RESETSTAT")
+    assert await ours.clear("goes:") == 2000
+    statistics = (await state._ask("INFO", "commandstats")).decode()
+    scans = int(statistics.partition("cmdstat_scan:calls=")[2].partition(",")[0])
+    assert scans <= 12, "4,000 keys, a thousand at a time, twice; it was 10 to 200 for each 200"
+    assert len([key async for key, _ in ours.scan("stays:")]) == 2000
+
+
+async def test_what_others_wrote_among_our_keys_is_passed_over(state: RedisState) -> None:
+    ours = State(state)
+    await ours.set("good", 1)
+    await state._ask("SET", "tercio:s:v::foreign", "text")
+    await state._ask("SET", b"tercio:s:v::\xff\xfe", b"12")
+    await state._ask("RPUSH", "tercio:s:v::list", "text")
+    assert [item async for item in ours.scan()] == [("good", 1)]
+    for name in ("foreign", "list"):
+        with pytest.raises(WrongType):
+            await ours.get(name)
+        with pytest.raises(WrongType):
+            await ours.incr(name)
+    assert await ours.clear() == 4
+
+
+def test_every_verb_is_carried_out_one_way() -> None:
+    every = set(verbs.Verb.__subclasses__())
+    assert set(commands._PLANS) | set(several) == every
+    assert not set(commands._PLANS) & set(several)
+    assert set(steps.READS) | set(steps.WRITES) | {verbs.Measure} == every
 
 
 async def test_a_queue_counts_only_what_has_not_ended(state: RedisState) -> None:

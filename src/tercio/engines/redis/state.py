@@ -7,6 +7,8 @@ out of a queue goes back. A fork is noticed: the child makes connections of its 
 import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 import hiredis
@@ -40,6 +42,7 @@ R = TypeVar("R")
 
 _log: Final = logging.getLogger("tercio.redis")
 
+_CLEAR: Final = 1000  # keys that the server looks at in one command
 _PATIENCE: Final = 2.0  # for a thread, beyond the time-out of its command
 
 
@@ -74,7 +77,7 @@ class RedisState:
         self._operations += 1
         plan = plan_of(verb)
         if plan is None:
-            return cast("R", await self._several(verb))
+            return cast("R", await _SEVERAL[type(verb)](self, verb))
         if type(verb) is Pop:
             return cast("R", await self._pop(verb, plan))
         if type(verb) is GetMany and not verb.keys:
@@ -203,18 +206,6 @@ class RedisState:
         except (StateUnavailable, StateBusy) as error:
             _log.warning("an item taken from a queue by a cancelled call is lost: %s", error)
 
-    async def _several(self, verb: Verb[Any]) -> object:
-        match verb:
-            case Scan():
-                return await self._scan(verb)
-            case Clear():
-                return await self._clear(verb)
-            case Measure():
-                return await self._measure()
-            case Sweep():
-                return 0
-        raise NotImplementedError(f"{type(verb).__name__} is no verb that Redis knows")
-
     async def _page(self, prefix: bytes, cursor: bytes, count: int) -> tuple[bytes, list[bytes]]:
         pattern = escaped(self._names.data + prefix) + b"*"
         after, keys = await self._ask(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", count)
@@ -227,27 +218,38 @@ class RedisState:
         replies = [self._connection().call(b"GET", key) for key in keys]
         for key, reply in zip(keys, await asyncio.gather(*replies), strict=True):
             if isinstance(reply, bytes):
-                try:
+                with suppress(WrongType, UnicodeDecodeError):  # not written by us
+                    key.decode()
                     items.append((key[len(self._names.data) :], from_stored(reply)))
-                except WrongType:
-                    continue
         return Page(items, None if after == b"0" else after)
 
     async def _clear(self, verb: Clear) -> int:
+        # All of it: who stopped in between would begin again, at keys that are no concern of his.
         removed, cursor = 0, b"0"
-        while removed < verb.count:
-            cursor, keys = await self._page(verb.prefix, cursor, max(100, verb.count))
+        while True:
+            cursor, keys = await self._page(verb.prefix, cursor, max(_CLEAR, verb.count))
             if keys:
-                removed += await self._ask(b"UNLINK", *keys[: verb.count - removed])
+                removed += await self._ask(b"UNLINK", *keys)
             if cursor == b"0":
-                break
-        return removed
+                return removed
 
-    async def _measure(self) -> Fill:
+    async def _measure(self, verb: Measure) -> Fill:
         text = cast("bytes", await self._ask(b"INFO", b"memory"))
         keys = cast("int", await self._ask(b"DBSIZE"))
         found = dict(line.split(b":", 1) for line in text.split(b"\r\n") if b":" in line)
         return Fill(int(found.get(b"used_memory", 0)), int(found.get(b"maxmemory", 0)), keys)
+
+    async def _sweep(self, verb: Sweep) -> int:
+        return 0  # the server does it by itself
+
+
+_SEVERAL: Final[dict[type[Verb[Any]], Callable[[RedisState, Any], Awaitable[object]]]] = {
+    Scan: RedisState._scan,
+    Clear: RedisState._clear,
+    Measure: RedisState._measure,
+    Sweep: RedisState._sweep,
+}
+"""What takes several commands, or none; `commands` has the rest."""
 
 
 async def _closed(connection: Connection) -> None:
