@@ -17,13 +17,16 @@ from tercio.config import Config
 from tercio.dataplane.scoreboard import LAYOUT, Field, Row
 from tercio.dataplane.segment import anonymous_file
 from tercio.dataplane.shared import Shared
+from tercio.system import bpf
 from tercio.system.process import ChildProcess, ExitStatus, spawn
+from tercio.system.sockets import Slots, open_listeners, parse_bind
 from tercio.version import __version__
 
 ROOT = str(Path(__file__).parents[2])
 APPS = "tests.worker."
 # Not the default: to play all tests of workers with another server.
 _SERVER = {"server": os.environ["RIG_SERVER"]} if "RIG_SERVER" in os.environ else {}
+_SLOT = 3
 LIMIT = 15.0  # seconds for anything that is waited for
 
 
@@ -39,7 +42,8 @@ def is_ready(
 class Rig:
     """A worker, and what its primary holds. Leaving the context kills what is left.
 
-    ``app`` is named below ``tests.worker``.
+    ``app`` is named below ``tests.worker``. With ``slots`` there are so many listeners, of which
+    the fourth is the worker's; connections come to whichever a test says, at first to that.
     """
 
     def __init__(
@@ -49,9 +53,12 @@ class Rig:
         options: Mapping[str, object] | None = None,
         record: Mapping[str, object] | None = None,
         unix: str = "",
+        slots: int = 0,
     ) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.listener = _listener(unix)
+        self.slots = _slots(slots) if slots else ()
+        self.listener = self.slots[_SLOT] if slots else _listener(unix)
+        listening = [each.fileno() for each in self.slots or (self.listener,)]
         self.channel, theirs = socket.socketpair()
         lifeline_end, self.lifeline = os.pipe()
         self.shared = Shared.create(2)
@@ -61,7 +68,7 @@ class Rig:
             "version": __version__,
             "layout": LAYOUT,
             "primary_pid": os.getpid(),
-            "slot": 3,
+            "slot": _SLOT,
             "incarnation": 7,
             "seat": 1,
             "generation": 2,
@@ -71,7 +78,13 @@ class Rig:
             "state": {},
             "app": APPS + app,
             "options": Config().to_json() | _SERVER | {"app_dir": ROOT} | dict(options or {}),
-            "listeners": [{"bind": "127.0.0.1:0", "slots": [], "shared": self.listener.fileno()}],
+            "listeners": [
+                {
+                    "bind": "127.0.0.1:0",
+                    "slots": listening if slots else [],
+                    "shared": None if slots else listening[0],
+                }
+            ],
             "channel": theirs.fileno(),
             "lifeline": lifeline_end,
             "shared": self.shared.to_record(seat=1),
@@ -90,7 +103,7 @@ class Rig:
             cwd=ROOT,
             pass_fds=(
                 boot,
-                self.listener.fileno(),
+                *listening,
                 theirs.fileno(),
                 lifeline_end,
                 *self.shared.to_record(seat=1).values(),
@@ -172,6 +185,11 @@ class Rig:
             self.send(type="dump", id=0)
             self.wait_for("dump")
 
+    def lead_to(self, slot: int) -> None:
+        """Give new connections to the listener of a slot."""
+        weights = [int(number == slot) for number in range(len(self.slots))]
+        bpf.attach(self.listener, bpf.weighted(weights))
+
     def connect(self) -> "Client":
         return Client(self.listener.getsockname())
 
@@ -216,7 +234,8 @@ class Rig:
             is_ready(self.process, LIMIT)
             self.process.reap()
         self.process.close()
-        self.listener.close()
+        for listener in (self.listener, *self.slots):
+            listener.close()
         for fd in (self.lifeline, self.stack, self.news, self.hold):
             os.close(fd)
         self.shared.close()
@@ -313,6 +332,17 @@ def until(condition: Callable[[], bool], otherwise: str = "") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen: {otherwise}"
         select.select([], [], [], 0.002)  # there is no event for what shared memory holds
+
+
+def _slots(number: int) -> tuple[socket.socket, ...]:
+    program = bpf.weighted([int(slot == _SLOT) for slot in range(number)])
+    (listener,) = open_listeners(
+        [parse_bind("127.0.0.1:0")],
+        backlog=128,
+        uds_permissions=0o600,
+        slots=Slots(number, program),
+    )
+    return listener.sockets
 
 
 def _listener(unix: str) -> socket.socket:

@@ -95,7 +95,10 @@ class GranianServer:
             valve.shut()
 
     def steal(self, listeners: Sequence[socket.socket], count: int) -> int:
-        return 0
+        """See `port.Server`; the thread takes all that wait, be they more than ``count``."""
+        valves = {valve.listener.getsockname(): valve for valve in self._valves}
+        found = ((valves.get(each.getsockname()), each) for each in listeners)
+        return sum(valve.visit(each) for valve, each in found if valve is not None)
 
     async def probe(self, path: str) -> int:
         assert self._lifespan is not None

@@ -5,6 +5,9 @@ for a listener of ours that nobody connects to but we. Once it does, its descrip
 the real one: a connection to ours wakes the thread, and what it accepts are the real connections.
 Nothing wakes it while the valve is shut.
 
+For a moment it can mean the listener of another slot, too, whose worker takes nothing out of its
+queue: the thread then empties that one.
+
 The descriptor means ours again before granian is told to stop, as it then asks the kernel to
 forget the pair of descriptor and socket that it waits for.
 
@@ -19,8 +22,13 @@ from typing import Any, Final
 
 from granian._granian import ASGIWorker, SocketHolder, WorkerSignal
 
+from tercio.system import queues
+
 _NONSENSE: Final = b"\0\r\n\r\n"
 """What no server answers well, with TLS or without: it ends the connection."""
+
+_VISIT: Final = 0.005
+"""Seconds for the thread to empty another queue. Its own can wait that long."""
 
 
 class Valve:
@@ -35,6 +43,7 @@ class Valve:
         self._rung: socket.socket | None = None  # what is in the queue of the bell
         self._arrivals: select.epoll | None = None
         self._fd = -1  # granian's
+        self._visit: asyncio.TimerHandle | None = None  # at another listener, until then
         self._signal = WorkerSignal()
         self._stopped: asyncio.Future[None] | None = None
 
@@ -68,6 +77,21 @@ class Valve:
             self._loop.remove_reader(self._arrivals.fileno())
             self._arrivals.close()
             self._arrivals = None
+        self._return()
+
+    def visit(self, listener: socket.socket) -> int:
+        """Have the thread empty the queue of another listener of this address.
+
+        Returns how many connections wait there; 0 if the thread is to accept nothing now.
+        """
+        waiting = queues.waiting(listener)
+        if not waiting or self._arrivals is None:
+            return 0
+        self._return()
+        os.dup2(listener.fileno(), self._fd, inheritable=False)
+        self._visit = self._loop.call_later(_VISIT, self._return)
+        self._ring()
+        return waiting
 
     def end(self) -> "asyncio.Future[None] | None":
         """Close what is idle, and be done once nothing is left; None if it never began."""
@@ -106,6 +130,15 @@ class Valve:
         if self._arrivals is not None:
             self._arrivals.poll(0)
             self._ring()
+
+    def _return(self) -> None:
+        """Accept from the own listener again; who came there meanwhile rang in vain."""
+        if self._visit is not None:
+            self._visit.cancel()
+            self._visit = None
+            os.dup2(self.listener.fileno(), self._fd, inheritable=False)
+            if self._arrivals is not None:
+                self._ring()
 
     def _ring(self) -> None:
         """Wake the thread.
