@@ -178,6 +178,87 @@ def count_numbers(bus: Bus, topic: str) -> None:
     asyncio.run(count())
 
 
+async def watch_lag(worst: list[float]) -> None:
+    """How late timers are, in seconds, at the worst."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + 0.01
+        await asyncio.sleep(0.01)
+        worst[0] = max(worst[0], loop.time() - due)
+
+
+def publish_stamped(bus: Bus, topic: str, rate: str, size: str) -> None:
+    """Numbers with the time, ``rate`` a second, from an order to the next; then how many.
+
+    The order "lag" asks only how late our loop was.
+    """
+
+    async def publish(lag: list[float]) -> None:
+        body = bytes(int(size))
+        number, began = 0, time.monotonic()
+        stop = asyncio.create_task(orders())
+        while not stop.done():
+            while number < (time.monotonic() - began) * int(rate):
+                bus.publish(topic, [number, time.monotonic_ns(), body])
+                number += 1
+            await asyncio.sleep(0.001)
+            if stop.done() and stop.result() == "lag":
+                say(lag[0])
+                lag[0] = 0.0
+                stop = asyncio.create_task(orders())
+        await bus.flush()
+        say(number)
+        await orders()
+
+    async def run() -> None:
+        lag = [0.0]
+        say("ready")
+        await orders()
+        say("begun")
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch_lag(lag))
+            await publish(lag)
+            watching.cancel()
+
+    asyncio.run(run())
+
+
+def time_stamped(bus: Bus, topic: str) -> None:
+    """Say how late messages came since we were asked before, and what came in all."""
+
+    async def run() -> None:
+        messages = bus.subscribe(topic, type=tuple[int, int, bytes], capacity=1_000_000)
+        late: list[int] = []
+        lag = [0.0]
+        found = {"delivered": 0, "disorder": 0, "last": -1}
+
+        async def take() -> None:
+            async for number, sent, _ in messages:
+                late.append(time.monotonic_ns() - sent)
+                found["delivered"] += 1
+                found["disorder"] += number <= found["last"]
+                found["last"] = number
+
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(take()), tasks.create_task(watch_lag(lag))]
+            say("ready")
+            while await orders():
+                late.sort()
+                p99 = late[len(late) * 99 // 100] / 1e9 if late else None
+                say(
+                    {
+                        **found, "gaps": messages.gaps, "dropped": messages.dropped,
+                        "p99": p99, "came": len(late), "lag": lag[0],
+                    }
+                )  # fmt: skip
+                late.clear()
+                lag[0] = 0.0
+            for task in running:
+                task.cancel()
+
+    asyncio.run(run())
+
+
 def publish_and_leave(bus: Bus, where: str) -> None:
     """Publish, and end without giving the loop another turn."""
     if where == "thread":
@@ -231,6 +312,8 @@ ROLES: dict[str, Callable[..., None]] = {
     "read_checked": read_checked,
     "publish_numbers": publish_numbers,
     "count_numbers": count_numbers,
+    "publish_stamped": publish_stamped,
+    "time_stamped": time_stamped,
     "publish_and_leave": publish_and_leave,
     "fork_and_publish": fork_and_publish,
     "idle": idle,
