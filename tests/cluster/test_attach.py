@@ -13,6 +13,7 @@ import pytest
 from tercio.cluster.attachment import attach
 from tercio.dataplane.scoreboard import Field, Scoreboard
 from tercio.errors import NoCluster
+from tercio.options import ATTACH_VARIABLE
 from tests.cluster.harness import Cluster
 
 NewCluster = Callable[[], Cluster]
@@ -127,7 +128,7 @@ asyncio.run(main())
 
 def test_an_attached_process_that_is_stopped_while_it_writes_is_killed(cluster: Cluster) -> None:
     cluster.start("-w", "1")
-    environ = {**cluster.environ, "TERCIO_ATTACH": str(cluster.control.parent)}
+    environ = {**cluster.environ, ATTACH_VARIABLE: str(cluster.control.parent)}
     with subprocess.Popen(
         [sys.executable, "-c", WRITER], env=environ, stdout=subprocess.PIPE, text=True
     ) as writer:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from tercio.options import ATTACH_VARIABLE
 from tests.cluster.harness import QUICK, Cluster
 
 LISTEN = """
@@ -43,7 +44,7 @@ def test_a_process_that_only_listens_learns_of_the_end(cluster: Cluster) -> None
     cluster.start(*QUICK, "-w", "1")
     process = subprocess.Popen(
         [sys.executable, "-c", LISTEN],
-        env={**cluster.environ, "TERCIO_ATTACH": str(cluster.control.parent)},
+        env={**cluster.environ, ATTACH_VARIABLE: str(cluster.control.parent)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tercio.options import ATTACH_VARIABLE
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 
 APP = """
@@ -192,7 +193,7 @@ while cluster.state is first:  # until the end of the cluster is noticed
 print(cluster.mode, use(), flush=True)
 print(len(os.listdir("/proc/self/fd")) - descriptors, flush=True)
 """
-    environ = {**started.environ, "TERCIO_ATTACH": str(started.control.parent)}
+    environ = {**started.environ, ATTACH_VARIABLE: str(started.control.parent)}
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env=environ,

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from tercio.errors import ControlError, NoCluster, ProtocolError
-
-PROTOCOL = 1
-SOCKET_NAME = "control.sock"
+from tercio.system import rundir
 
 CONNECT_TIMEOUT = 5.0  # seconds; only a stopped primary with a full backlog takes any
 ANSWER_TIMEOUT = 30.0  # seconds, for requests that need not wait for workers
@@ -41,7 +39,7 @@ class Client:
     """One connection to a cluster's primary, for one request."""
 
     def __init__(self, directory: str | Path) -> None:
-        self.path = Path(directory) / SOCKET_NAME
+        self.path = Path(directory) / rundir.CONTROL
         self._received = bytearray()
         self._socket = self._connect()
 
@@ -79,7 +77,7 @@ class Client:
         its death ends this call.
         """
         self._socket.settimeout(None if waits else ANSWER_TIMEOUT)
-        request = {"version": PROTOCOL, "do": what, **(arguments or {})}
+        request = {"version": rundir.PROTOCOL, "do": what, **(arguments or {})}
         with self._lost_as_ours():
             self._socket.sendall(json.dumps(request).encode() + b"\n")
         while True:

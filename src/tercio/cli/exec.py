@@ -6,8 +6,7 @@ import click
 
 from tercio.cli.clusters import Chosen, cluster_options
 from tercio.errors import ControlError
-
-VARIABLE = "TERCIO_ATTACH"
+from tercio.options import ATTACH_VARIABLE
 
 
 @click.command(
@@ -27,7 +26,7 @@ def command(chosen: Chosen, program: tuple[str, ...]) -> None:
       tercio exec -- celery -A tasks worker
       tercio exec -n shop -- python import.py
     """
-    environ = {**os.environ, VARIABLE: chosen.directory}
+    environ = {**os.environ, ATTACH_VARIABLE: chosen.directory}
     try:
         os.execvpe(program[0], list(program), environ)
     except OSError as error:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from tercio.cluster.attachment import VARIABLE
 from tercio.cluster.membership import Membership, Mode, Seat, Worker
 from tercio.errors import ForkedFromWorker, NotInCluster
+from tercio.options import ATTACH_VARIABLE
 
 if TYPE_CHECKING:
     from tercio.bus.bus import Bus
@@ -209,7 +209,7 @@ def _joined(name: str) -> Membership:
 
 
 def _find() -> Membership:
-    if target := os.environ.get(VARIABLE):
+    if target := os.environ.get(ATTACH_VARIABLE):
         from tercio.cluster.attachment import join_attached
 
         return join_attached(target)

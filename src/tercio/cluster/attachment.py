@@ -20,10 +20,6 @@ from tercio.system import rundir
 from tercio.system.peer import peer_credentials
 from tercio.version import __version__
 
-VARIABLE: Final = "TERCIO_ATTACH"
-"""Names the cluster to attach to: its name, or its runtime directory."""
-
-_PROTOCOL: Final = 1
 _WAIT: Final = 5.0  # seconds for the primary to answer
 _MOST_BYTES: Final = 1 << 20
 _MOST_DESCRIPTORS: Final = 253  # in a message
@@ -62,7 +58,7 @@ def attach(target: str) -> Attached:
         connection.connect(os.path.join(directory, rundir.CONTROL))
         if peer_credentials(connection).uid not in (0, os.geteuid()):
             raise NoCluster(f"the cluster in {directory} belongs to another user")
-        request = {"version": _PROTOCOL, "do": "attach"}
+        request = {"version": rundir.PROTOCOL, "do": "attach"}
         connection.sendall(json.dumps(request).encode() + b"\n")
         record = _parse(_receive(connection, descriptors))
         return _attached(connection, record, descriptors)

@@ -15,7 +15,6 @@ from typing import Final, TypeVar, cast
 
 from tercio.bus.bus import Bus
 from tercio.bus.engine import BusEngine
-from tercio.cluster.attachment import VARIABLE
 from tercio.cluster.keyring import Secrets
 from tercio.cluster.membership import Membership
 from tercio.cluster.notices import Notices
@@ -26,6 +25,7 @@ from tercio.metrics.metrics import LocalMetrics, Metrics
 from tercio.offload.offload import Offload
 from tercio.offload.places import Places
 from tercio.offload.pool import Pool
+from tercio.options import ATTACH_VARIABLE
 from tercio.state.engine import StateEngine
 from tercio.state.state import State
 from tercio.system import cgroup
@@ -257,7 +257,7 @@ class Parts:
         size = self.membership.config.offload_workers or cgroup.cpu_count().count
         if self.membership.seat is None:
             return Pool(size, environ={OFFLOADED: "1"})
-        environ = {OFFLOADED: "1", VARIABLE: self.membership.directory}
+        environ = {OFFLOADED: "1", ATTACH_VARIABLE: self.membership.directory}
         return Pool(size, Places(self._locks(), size), environ)
 
     def _locks(self) -> str:

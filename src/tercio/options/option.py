@@ -13,6 +13,9 @@ from tercio.options.kinds import Kind
 T = TypeVar("T")
 
 PREFIX = "TERCIO_"
+ATTACH_VARIABLE = "TERCIO_ATTACH"
+"""No option: names the cluster that a process attaches to, or is its runtime directory."""
+
 _KEY = "tercio.option"
 
 

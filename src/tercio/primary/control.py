@@ -16,9 +16,8 @@ from typing import Final
 from tercio.errors import ControlError, CouldNotStart, ProtocolError
 from tercio.primary.attachments import MOST_PER_MESSAGE, Attachments
 from tercio.primary.requests import Conversation, Runtime, follows
+from tercio.system import rundir
 from tercio.system.peer import peer_credentials
-
-VERSION: Final = 1
 
 _MOST_CLIENTS: Final = 64
 _MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who asks and goes
@@ -211,9 +210,10 @@ def _parse(line: bytes) -> Mapping[str, object]:
         raise ControlError("the request is not JSON") from error
     if not isinstance(request, dict):
         raise ControlError("the request is not a JSON object")
-    if request.get("version") != VERSION:
+    if request.get("version") != rundir.PROTOCOL:
         raise ControlError(
-            f"this cluster speaks control version {VERSION}; use the `tercio` it was started with"
+            f"this cluster speaks control version {rundir.PROTOCOL}; "
+            "use the `tercio` it was started with"
         )
     return request
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from tercio.config import OPTIONS, Config
 from tercio.errors import ConfigError
-from tercio.options import PREFIX, Option
+from tercio.options import ATTACH_VARIABLE, PREFIX, Option
 from tercio.options.elsewhere import answer_to
 from tercio.options.kinds import Refused
 from tercio.settings.checks import cross_checks
 from tercio.settings.files import ConfigFile, is_secret, read_config_file, read_env_file
 
 # Set for other parts of Tercio, or answered below; no options.
-_OTHER_VARIABLES = frozenset({"TERCIO_ATTACH", "TERCIO_REQUIRE", "TERCIO_CONFIG"})
+_OTHER_VARIABLES = frozenset({ATTACH_VARIABLE, "TERCIO_REQUIRE", "TERCIO_CONFIG"})
 _ADDRESSES = (("host", "port"), ("bind",), ("uds",), ("fd",))
 
 

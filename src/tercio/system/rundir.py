@@ -22,6 +22,8 @@ from tercio.system.binds import check_unix_path
 from tercio.system.private import DIRECTORY, Unavailable, open_private, refused
 
 CONTROL, LOCK, INFO = "control.sock", "lock", "info.json"
+PROTOCOL = 1
+"""Version of what is said over the control socket."""
 
 _NEW_INFO = "info.json.new"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
