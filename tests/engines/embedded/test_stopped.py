@@ -71,8 +71,9 @@ def test_others_are_as_fast_while_a_receiver_is_stopped() -> None:
         lag = max(own_lag, *(each["lag"] for each in during))
         print(
             f"{total} messages of {SIZE} B at {rate}/s: p99 {1e3 * was:.2f} -> {1e3 * became:.2f} "
-            f"ms, longest lag {1e3 * lag_before:.0f} -> {1e3 * lag:.0f} ms, publisher +{grown >> 10} KiB; the stopped one "
-            f"has {late['delivered']} and knows of {late['gaps']} lost"
+            f"ms, longest lag {1e3 * lag_before:.0f} -> {1e3 * lag:.0f} ms, publisher "
+            f"+{grown >> 10} KiB; the stopped one has {late['delivered']} and knows of "
+            f"{late['gaps']} lost"
         )
         assert became < max(2 * was, LEAST) * SLACK
         assert lag < max(2 * lag_before, 0.1) * SLACK
