@@ -66,6 +66,7 @@ class Looker:
         self._shares: list[int] = []
         self._programs: dict[int, list[int]] = {}  # by group: what it was last told
         self._seen: list[Seen] = []
+        self._serving: list[tuple[int, ...]] = []  # incarnations by slot, at the last look
         self._accepted = -1
         self._moved_at = 0.0  # when a connection last came
         self._levelled_at = 0.0
@@ -79,6 +80,12 @@ class Looker:
     def start(self) -> None:
         """Look from now on."""
         self._look()
+
+    def notice(self) -> None:
+        """Workers may have come or gone: if so, look now."""
+        if self._serving != self._serving_now() and self._timer is not None:
+            self._timer.cancel()
+            self._look()
 
     def close(self) -> None:
         """Look no more."""
@@ -131,6 +138,7 @@ class Looker:
         cluster = self._cluster()
         if cluster.stopping is not None:
             return
+        self._serving = self._serving_now()
         seen = self._seen = [self._see(slot, now, is_late) for slot in self._slots(cluster)]
         accepted = sum(slot.accepted for slot in seen)
         if accepted != self._accepted or any(slot.waiting for slot in seen):
@@ -144,6 +152,12 @@ class Looker:
             self._levelled_at = now
             for give in self._balance.gives(seen, now):
                 self._tell(give.seat, {"type": "give", "count": give.count, "to": give.to})
+
+    def _serving_now(self) -> list[tuple[int, ...]]:
+        return [
+            (slot.number, *(worker.id.incarnation for worker in slot.serving))
+            for slot in self._cluster().slots.values()
+        ]
 
     def _slots(self, cluster: Cluster) -> list[Slot]:
         """All that have listeners, in the order of those; else those that are wanted."""

@@ -139,6 +139,7 @@ class Primary:
         finally:
             self._is_busy = False
             self._arm()
+        self._looker.notice()
 
     def _judge(self, item: inputs.Input) -> list[Command]:
         try:
