@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -170,3 +171,18 @@ def test_network_file_systems_are_refused(tmp_path: Path) -> None:
             open_statedir(config, RUNTIME, None, kind_of=lambda path, kind=kind: kind)  # type: ignore[misc]
     for local in ("ext4", "tmpfs", None):
         open_statedir(config, RUNTIME, None, kind_of=lambda path, kind=local: kind).release()  # type: ignore[misc]
+
+
+def test_the_time_of_a_kept_state_never_goes_back(tmp_path: Path, opened: Opener) -> None:
+    """Else a lock would be held, and a value live, as long as the clock was set back."""
+    kept = tmp_path / "kept"
+    with opened(state_dir=str(kept)) as first:
+        assert abs(first.epoch + time.monotonic() - time.time()) < 60.0
+    written = time.time() + 1_000_000.0  # by a clock that is set back since
+    (kept / "data.mdb").touch()
+    os.utime(kept / "data.mdb", (written, written))
+    with opened(state_dir=str(kept)) as second:
+        assert written <= second.epoch + time.monotonic() < written + 60.0
+    os.utime(kept / "data.mdb", (0.0, 0.0))
+    with opened(state_dir=str(kept)) as third:
+        assert abs(third.epoch + time.monotonic() - time.time()) < 60.0

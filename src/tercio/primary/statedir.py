@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -156,7 +156,7 @@ def _open_kept(
         engine = _checked_layout(path, identity)
         _make_files(path, engine, identity)
         size = config.state_size or _default_size(path, _used(path))
-        return StateDir(path, engine, size, config.state_sync, _epoch(), True, lock)
+        return StateDir(path, engine, size, config.state_sync, _epoch(path), True, lock)
     except OSError as error:
         os.close(lock)
         raise _refused(path, f"it cannot be written to ({error.strerror})") from error
@@ -311,8 +311,14 @@ def _used(path: str) -> int:
     return sum(entry.stat().st_blocks * 512 for entry in os.scandir(path) if entry.is_file())
 
 
-def _epoch() -> float:
-    return time.time() - time.monotonic()
+def _epoch(path: str = "") -> float:
+    """Time never goes back: a clock that was set back, or once went ahead, makes no lock eternal.
+
+    When something was written last is as late as it was in the state.
+    """
+    with os.scandir(path) if path else nullcontext(()) as entries:
+        written = [entry.stat(follow_symlinks=False).st_mtime for entry in entries]
+    return max(time.time(), *written, 0.0) - time.monotonic()
 
 
 def _refused(path: str, reason: str) -> CouldNotStart:
