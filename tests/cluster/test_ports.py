@@ -120,24 +120,40 @@ def test_the_port_is_free_when_the_cluster_has_stopped(cluster: Cluster) -> None
 # --- one port, all workers ---------------------------------------------------------------------
 
 
-def test_port_0_is_one_port_that_all_workers_share_and_only_they_serve(cluster: Cluster) -> None:
-    cluster.start("-w", "3")
-    (listener,) = listening(cluster.pid)
+@pytest.mark.skipif(sys.platform != "linux", reason="slots are SO_REUSEPORT groups")
+def test_port_0_is_one_port_with_a_listener_for_each_slot(cluster: Cluster) -> None:
+    cluster.start("-w", "3", "--max-workers", "5")
+    slots = listening(cluster.pid)
+    assert len(slots) == 5
     assert cluster.port > 0
     assert cluster.status()["listeners"] == [f"http://127.0.0.1:{cluster.port}"]
     cluster.wait_line(f"http://127.0.0.1:{cluster.port}")
-    assert [{listener}] * 3 == [listening(pid) for pid in cluster.pids().values()]
-    # The primary holds the listener and does not wait for connections on it.
-    held = {fd for fd, inode in socket_fds(cluster.pid).items() if inode == listener}
-    assert held
+    # All are inherited by all, so that what waits in one of them can be accepted by another.
+    assert [slots] * 3 == [listening(pid) for pid in cluster.pids().values()]
+    own = [accepts_from(pid, slots) for pid in cluster.pids().values()]
+    assert [len(inodes) for inodes in own] == [1, 1, 1]
+    assert len(set.union(*own)) == 3
+    # The primary may look whether somebody waits; it never accepts.
+    assert not connected(cluster.pid)
+
+
+def test_a_listener_that_is_shared_is_accepted_from_by_all_workers(cluster: Cluster) -> None:
+    cluster.start("-w", "3", "--balance", "pull")
+    shared = listening(cluster.pid)
+    assert len(shared) == 1
+    assert [shared] * 3 == [accepts_from(pid, shared) for pid in cluster.pids().values()]
+    held = {fd for fd, inode in socket_fds(cluster.pid).items() if inode in shared}
     assert not held & watched(cluster.pid)
-    worker = cluster.pids()[0]
-    taken = {fd for fd, inode in socket_fds(worker).items() if inode == listener}
-    # A worker begins to accept when it has read that it may.
+
+
+def accepts_from(pid: int, listeners: set[str]) -> set[str]:
+    """The listeners that a worker waits for. It begins when it has read that it may."""
+    sockets = {fd: inode for fd, inode in socket_fds(pid).items() if inode in listeners}
     deadline = time.monotonic() + PATIENCE
-    while not taken & watched(worker):
+    while not (found := sockets.keys() & watched(pid)):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    return {sockets[fd] for fd in found}
 
 
 def test_a_listener_survives_a_reload(cluster: Cluster) -> None:
