@@ -36,10 +36,12 @@ class Story(Protocol):
         """Look once more, and let everything go; returns figures worth a line."""
 
 
-def play(name: str, directory: Path, points: int, seed: str) -> dict[str, Any]:
+def play(
+    name: str, directory: Path, points: int, seed: str, *, module: str = __name__
+) -> dict[str, Any]:
     """Play a story, at ``points`` points that ``seed`` chooses (0: at all); see the module."""
     done = subprocess.run(
-        [sys.executable, "-m", __name__, name, str(directory), str(points), seed],
+        [sys.executable, "-m", module, name, str(directory), str(points), seed],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         check=True,
@@ -54,7 +56,7 @@ def main(name: str, directory: str, points: str, seed: str) -> None:
     story = STORIES[name](Path(directory))
     story.begin()
     total = _in_a_process(lambda answer: _count(story, answer))[1]
-    story.look(_ALL)
+    story.look(ALL)
     chance = random.Random(f"{seed} {name}")
     wanted = int(points) or total
     chosen = sorted(chance.sample(range(1, total + 1), min(wanted, total)))
@@ -70,7 +72,7 @@ def main(name: str, directory: str, points: str, seed: str) -> None:
     print(json.dumps({"points": total, "played": len(chosen), "killed": killed, **story.end()}))
 
 
-_ALL: Final = -1
+ALL: Final = -1
 """As told: it came to its end."""
 
 
@@ -80,10 +82,10 @@ def _count(story: Story, answer: int) -> None:
 
 
 def _die(story: Story, answer: int, point: int) -> None:
-    tracing.die_at(point, lambda: story.act(lambda: _tell(answer)))
+    tracing.die_at(point, lambda: story.act(lambda: tell(answer)))
 
 
-def _tell(answer: int) -> None:
+def tell(answer: int) -> None:
     os.write(answer, b".")
 
 

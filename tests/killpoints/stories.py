@@ -13,6 +13,8 @@ STORIES: Final[dict[str, Callable[[Path], Story]]] = {
     "careful ring": writing.careful,
     "lmdb": storing.lmdb,
     "sqlite": storing.sqlite,
+    "synced lmdb": storing.synced_lmdb,
+    "synced sqlite": storing.synced_sqlite,
     "counting": Counting,
     "folding": Folding,
 }

@@ -22,9 +22,9 @@ _ITEMS: Final = ({0}, {0, 1}, {1}, {0, 1}, {0}, {0})
 class Storing:
     """See `Story`."""
 
-    def __init__(self, kind: str, directory: Path) -> None:
-        self._place = place(kind, directory)
-        self._witness = Witness(self._place)
+    def __init__(self, kind: str, directory: Path, sync: str = "none") -> None:
+        self._place = place(kind, directory, sync=sync)
+        self._witness = Witness(place(kind, directory))
         self._counted = 0
         self._slowest = 0.0
 
@@ -127,3 +127,11 @@ def lmdb(directory: Path) -> Storing:
 
 def sqlite(directory: Path) -> Storing:
     return Storing("sqlite", directory)
+
+
+def synced_lmdb(directory: Path) -> Storing:
+    return Storing("lmdb", directory, "always")
+
+
+def synced_sqlite(directory: Path) -> Storing:
+    return Storing("sqlite", directory, "always")

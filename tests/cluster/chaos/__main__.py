@@ -34,7 +34,10 @@ def main() -> int:
     # Files, not their directory: of a directory pytest takes only those that are named test_*.
     ours = (
         _HERE / name
-        for name in ("clocks.py", "crowds.py", "injected.py", "scarce.py", "starved.py")
+        for name in (
+            *("calls.py", "clocks.py", "crowds.py"),
+            *("injected.py", "scarce.py", "starved.py"),
+        )
     )
     tests = [
         *sorted(_HERE.parent.glob("test_*.py")),
