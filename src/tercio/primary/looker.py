@@ -60,7 +60,7 @@ class Looker:
         self._send = send
         self._groups = groups
         self._is_sticky = policy == "sticky-ip"
-        self._has_program = policy in ("least", "sticky-ip")
+        self._is_blind = policy == "reuseport"  # to all loads: every slot has the same share
         self._can_move = can_move and not self._is_sticky
         self._balance = Balance(self._is_sticky)
         self._shares: list[int] = []
@@ -187,12 +187,12 @@ class Looker:
         )
 
     def _share_out(self, seen: Sequence[Seen]) -> None:
-        if not self._has_program or not self._groups:
+        if not self._groups:
             return
         choose = self._balance.homes if self._is_sticky else self._balance.weights
         wanted = max(1, self._cluster().target)
         # An address has a share for each slot that is wanted; the others weigh nothing.
-        shares = choose(seen[:wanted])
+        shares = [1] * wanted if self._is_blind else choose(seen[:wanted])
         self._shares = shares if self._is_sticky else [*shares, *[0] * (len(seen) - wanted)]
         for number, group in enumerate(self._groups):
             if self._shares == self._programs.get(number):
