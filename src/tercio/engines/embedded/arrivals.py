@@ -23,7 +23,7 @@ _log = logging.getLogger("tercio.bus")
 
 _STRETCH: Final = 0.002  # seconds of one drain
 _SOON: Final = 0.005  # seconds to a look that should find nothing, while messages flow
-_IDLE: Final = 1.0  # the same when none do; a wake-up that was missed costs no more than that
+_IDLE: Final = 2.0  # the same when none do; a wake-up that was missed costs no more than that
 _IDLE_CAREFUL: Final = 0.25  # where the order of stores is not known
 
 

@@ -26,7 +26,7 @@ SWEEP: Final = 200
 """Actions of one transaction of the sweep: less than a millisecond."""
 
 _TURN: Final = 1.0  # seconds between two turns of the one that looks after the store
-_OTHERS_TURN: Final = 2.0
+_OTHERS_TURN: Final = 5.0  # eight that look for a lease are most of what idle state costs
 _TTL: Final = 5.0
 _READERS_EVERY: Final = 60.0
 _BETWEEN_SWEEPS: Final = 0.002  # seconds, for others who write
