@@ -19,7 +19,7 @@ http {{
   access_log off; keepalive_requests 100000000;
   client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3;
   uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
-  upstream server {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  upstream server {{ server 127.0.0.1:{upstream}; keepalive {kept}; keepalive_requests 100000000; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{
@@ -35,14 +35,14 @@ def program() -> str | None:
 
 
 @contextmanager
-def before(upstream: int, cpu: int | None) -> Iterator[int]:
-    """Gives the port of an nginx that passes all to the port given."""
+def before(upstream: int, cpu: int | None, *, kept: int = 64) -> Iterator[int]:
+    """Gives the port of an nginx that passes all to the port given, and keeps some connections."""
     nginx = program()
     assert nginx is not None
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-nginx-") as directory:
         config = Path(directory) / "nginx.conf"
-        config.write_text(_CONFIG.format(dir=directory, port=port, upstream=upstream))
+        config.write_text(_CONFIG.format(dir=directory, port=port, upstream=upstream, kept=kept))
         # Its worker runs as another user when root starts it, and must get at its directories.
         Path(directory).chmod(0o755)
         process = subprocess.Popen(

@@ -1,0 +1,60 @@
+"""What is measured, where, and which figure is set beside whose."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.connections import blocked, kill, mix, reload, replacement, short, spread
+from benchmarks.connections.client import Target
+from benchmarks.connections.outcome import Outcome, Plan
+from benchmarks.connections.servers import Running
+
+DIRECT, NGINX, TLS = "direct", "nginx", "tls"
+SITES = {
+    DIRECT: "asked directly",
+    NGINX: "behind nginx with 32 kept upstream connections",
+    TLS: "over TLS",
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One question."""
+
+    title: str
+    measure: Callable[[Running, Target, Plan], Awaitable[Outcome]]
+    compared: str
+    beside: str = "tercio"
+    # TLS is left out where nothing but the price of its handshakes differs.
+    sites: tuple[str, ...] = (DIRECT, NGINX, TLS)
+    # wrk asks from one address: by address, one worker gets all.
+    leaves_out: tuple[str, ...] = ()
+
+
+SCENARIOS = {
+    "reload": Scenario("requests that a reload fails", reload.measure, "reload, s"),
+    **{
+        f"blocked-{kind}": Scenario(
+            f"one worker blocked, {kind}",
+            partial(blocked.measure, kind=kind),
+            "worst kept, ms",
+        )
+        for kind in ("sleeping", "spinning", "holding")
+    },
+    "spread": Scenario(
+        "connections a worker, least..most",
+        spread.measure,
+        "widest, % of the mean",
+        sites=(DIRECT, NGINX),
+    ),
+    "short": Scenario(
+        "short connections",
+        short.measure,
+        "connections/s",
+        beside="uvicorn",
+        leaves_out=("tercio sticky-ip",),
+    ),
+    "mix": Scenario("one request in twenty blocks for 50 ms", mix.measure, "kept, p99 ms"),
+    "replacement": Scenario("what a replaced worker gets", replacement.measure, "share at 2 s, %"),
+    "kill": Scenario("SIGKILL of a worker", kill.measure, "kept connections lost a kill"),
+}
