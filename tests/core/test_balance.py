@@ -145,6 +145,9 @@ def test_who_had_nothing_to_give_is_left_alone_for_a_while() -> None:
     assert balance.gives(seen, 0.0) == [Give(0, 2, 20)]
     assert balance.gives(seen, 0.5) == []
     assert balance.gives(seen, 0.5 + REST) == [Give(0, 2, 20)]
+    assert balance.gives(seen, 1.0 + REST) == []
+    assert balance.gives(seen, 1.0 + 2 * REST) == []
+    assert balance.gives(seen, 1.0 + 3 * REST) == [Give(0, 2, 20)]
 
 
 @given(looks)

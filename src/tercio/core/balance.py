@@ -23,8 +23,10 @@ MOST_STOLEN: Final = 64
 MOST_GIVEN: Final = 256
 """Connections that one order moves."""
 
-REST: Final = 5.0
-"""Seconds without orders for a worker that had nothing to give."""
+REST: Final = 1.0
+"""Seconds without orders for a worker that had nothing to give; twice as many each further time."""
+
+LONGEST_REST: Final = 16.0
 
 STICKY_GRACE: Final = 1.0
 """Seconds for which clients that belong to one worker wait for it before another serves them."""
@@ -88,7 +90,8 @@ class Balance:
     _queues: dict[int, _Queue] = field(default_factory=dict)
     _total: int = 0  # accepted by all at the last look
     _ordered: dict[int, int] = field(default_factory=dict)  # given at the last order, by seat
-    _rests: dict[int, float] = field(default_factory=dict)  # until when a seat is left alone
+    _rests: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """By seat: until when it is left alone, and how long that was."""
 
     def weights(self, slots: Sequence[Seen]) -> list[int]:
         """How new connections are to be shared out until the next look.
@@ -172,10 +175,15 @@ class Balance:
 
     def _is_resting(self, slot: Seen, seat: int, now: float) -> bool:
         """Whether it had nothing to give the last time: what it holds is busy, or cannot move."""
+        until, rest = self._rests.get(seat, (0.0, 0.0))
         ordered = self._ordered.pop(seat, None)
         if ordered is not None and ordered == slot.given:
-            self._rests[seat] = now + REST
-        return now < self._rests.get(seat, 0.0)
+            rest = min(2 * rest, LONGEST_REST) or REST
+            until = now + rest
+            self._rests[seat] = until, rest
+        elif ordered is not None:
+            self._rests.pop(seat, None)
+        return now < until
 
     def _is_neglected(self, slot: Seen, now: float) -> bool:
         queue = self._queues.setdefault(slot.slot, _Queue())
