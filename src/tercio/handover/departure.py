@@ -59,7 +59,8 @@ class Departure:
         self._exchange = mover.exchange
         self._heirs = heirs
         self._loop = loop
-        self._refused: set[int] = set()  # seats that do not take what they are given
+        # Who does not take what it is given, or has died: incarnations by seat.
+        self._refused: dict[int, int] = {}
         self._resting: deque[Connection] = deque()  # they were, when they were put here
         self._next_watch: Watch | None = None
         self._stay: Callable[[], None] | None = None
@@ -95,9 +96,9 @@ class Departure:
 
     # What the mover tells
 
-    def refused(self, seat: int) -> None:
-        """The worker in a seat does not take them, or has died: the others are asked."""
-        self._refused.add(seat)
+    def refused(self, seat: int, incarnation: int) -> None:
+        """A worker does not take them, or has died: the others are asked."""
+        self._refused[seat] = incarnation
 
     def arrived(self) -> None:
         """Some are where they were sent: there is room for more on their way."""
@@ -158,10 +159,14 @@ class Departure:
     def _to(self) -> int | None:
         """The seat that gets the next one; None: there is nobody."""
         for seat in self._heirs:
-            if seat not in self._refused and self._exchange.sibling(seat) is not None:
+            if self._takes(seat):
                 return seat
-        sibling = self._exchange.best(but=self._refused)
+        sibling = self._exchange.best(but=[seat for seat in self._refused if not self._takes(seat)])
         return None if sibling is None else sibling.seat
+
+    def _takes(self, seat: int) -> bool:
+        sibling = self._exchange.sibling(seat)
+        return sibling is not None and self._refused.get(seat) != sibling.incarnation
 
     def _end_here(self) -> None:
         stay, self._stay = self._stay, None

@@ -87,7 +87,8 @@ class Mover:
 
     def came_back(self, offer: Offer) -> None:
         if self.departure is not None:
-            self.departure.refused(offer.consignment.to)
+            sent = offer.consignment
+            self.departure.refused(sent.to, sent.to_incarnation)
         self.server.adopt(offer.connection, offer.luggage)
 
     def settled(self) -> None:
