@@ -22,7 +22,7 @@ from benchmarks.connections import table
 from benchmarks.connections.client import Dropped, Mixed, Target
 from benchmarks.connections.outcome import Outcome, Plan
 from benchmarks.connections.scenarios import DIRECT, NGINX, SCENARIOS, SITES, TLS, Scenario
-from benchmarks.connections.servers import COMMANDS, PACKAGES, USUAL, missing, running
+from benchmarks.connections.servers import COMMANDS, NICE, PACKAGES, USUAL, missing, running
 from benchmarks.http import nginx
 from benchmarks.http.ask import allow_descriptors
 
@@ -53,6 +53,7 @@ def measure_all(key: str, site: str, workers: int, options: argparse.Namespace, 
             try:
                 outcome = measure(scenario, name, site, workers, plan)
             except (RuntimeError, OSError, ExceptionGroup, Dropped, Mixed) as error:
+                # A server that fails once is asked no more; its rounds before stay in the table.
                 not_run[name] = f"{error!r} in round {number + 1}"
                 continue
             rounds.setdefault(name, []).append(outcome)
@@ -101,10 +102,10 @@ def main() -> None:
     plan = Plan(options.quick, 1 if options.quick else options.reloads)
     allow_descriptors()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end, too
-    client = "the clients run at the servers' priority"
+    client = f"servers and clients at nice {NICE}"
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
-        client = "the clients run at nice -10"
+        os.setpriority(os.PRIO_PROCESS, 0, NICE - 5)
+        client = f"servers at nice {NICE}, clients at {NICE - 5}"
     print(f"CPython {platform.python_version()}, {_versions()};")
     print(f"{os.cpu_count()} cores, {platform.system()} {platform.release()}; {client};")
     print(f"Rounds, interleaved: {options.rounds}; medians, and least-most in brackets.")

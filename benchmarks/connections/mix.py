@@ -53,7 +53,6 @@ async def _ask(target: Target, seconds: float, keeps: bool, failures: Counter[st
             await idle[-1].get()
 
     async def one(due: float) -> None:
-        await asyncio.sleep(max(0, due - time.monotonic()))
         path = "/slow" if random.random() < SHARE else "/"
         async with free if keeps else asyncio.Semaphore():
             connection = idle.popleft() if keeps else None
@@ -76,6 +75,7 @@ async def _ask(target: Target, seconds: float, keeps: bool, failures: Counter[st
     began = time.monotonic() + 0.1
     async with asyncio.TaskGroup() as group:
         for number in range(round(RATE * seconds)):
+            await asyncio.sleep(max(0, began + number / RATE - time.monotonic()))
             group.create_task(one(began + number / RATE))
     for connection in idle:
         connection.close()

@@ -37,8 +37,7 @@ async def _open(target: Target, count: int, rate: int, failures: Counter[str]) -
     held: list[Connection] = []
     began = time.monotonic()
 
-    async def one(due: float) -> None:
-        await asyncio.sleep(max(0, due - time.monotonic()))
+    async def one() -> None:
         try:
             connection = await Connection.open(target)
             held.append(connection)
@@ -48,7 +47,9 @@ async def _open(target: Target, count: int, rate: int, failures: Counter[str]) -
 
     async with asyncio.TaskGroup() as group:
         for number in range(count):
-            group.create_task(one(began + number / rate))
+            if (ahead := began + number / rate - time.monotonic()) > 0:
+                await asyncio.sleep(ahead)
+            group.create_task(one())
     for connection in held:
         connection.close()
     return seen
