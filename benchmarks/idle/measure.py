@@ -42,8 +42,52 @@ def wsgi(environ, start_response):
     return [b"ok"]
 """
 
+# The same app at rest, with what workers share in use: each part once, as an application would.
+SHARING = """
+import asyncio
+import app as plain
+from tercio.cluster import bus, leader, metrics, state
+
+TASKS = []
+
+
+async def listen():
+    async for _ in bus.subscribe("idle.*"):
+        pass
+
+
+async def lead():
+    async with leader("idle"):
+        await asyncio.Event().wait()
+
+
+async def share():
+    await state.incr("starts")
+    await state.set("soon gone", 1, ttl=1.0)
+    async with state.lock("start"):
+        metrics.counter("starts").inc()
+        metrics.histogram("seconds").observe(0.1)
+
+
+def starting(*parts):
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            TASKS.extend(asyncio.create_task(part()) for part in parts)
+        await plain.app(scope, receive, send)
+    return app
+
+
+subscribed = starting(listen)
+sharing = starting(share)
+everything = starting(share, listen, lead)
+"""
+
+_TERCIO = ("-w", "{workers}", "--port", "{port}")
 SERVERS = {
-    "Tercio": ("tercio", "run", "app:app", "-w", "{workers}", "--port", "{port}"),
+    "Tercio": ("tercio", "run", "app:app", *_TERCIO),
+    "Tercio, a subscription each": ("tercio", "run", "sharing:subscribed", *_TERCIO),
+    "Tercio, state, lock and metrics": ("tercio", "run", "sharing:sharing", *_TERCIO),
+    "Tercio, all of these and a leader": ("tercio", "run", "sharing:everything", *_TERCIO),
     "uvicorn": ("uvicorn", "app:app", "--workers", "{workers}", "--port", "{port}"),
     "gunicorn, sync": ("gunicorn", "app:wsgi", "-w", "{workers}", "-b", "127.0.0.1:{port}"),
     "gunicorn, uvicorn-worker": (
@@ -67,7 +111,7 @@ def running(name: str, workers: int, directory: Path) -> Iterator[subprocess.Pop
     port = free_port()
     program, *arguments = (part.format(workers=workers, port=port) for part in SERVERS[name])
     command = [str(Path(sys.executable).with_name(program)), *arguments]
-    if name == "Tercio":
+    if program == "tercio":
         command += ["--runtime-dir", str(directory / "run")]
     process = subprocess.Popen(
         command, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -143,6 +187,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "app.py").write_text(APP)
+        (directory / "sharing.py").write_text(SHARING)
         idle = {server: Idle() for server in SERVERS}
         for _ in range(options.rounds):
             for server, seen in idle.items():

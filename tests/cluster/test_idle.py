@@ -10,11 +10,55 @@ from tests.cluster.spent import Spent, by_thread, family
 
 SECONDS = 6.0
 
+SHARING = """
+import asyncio
+from tercio.cluster import bus, leader, metrics, state
+
+USED = []
+
+async def lead():
+    async with leader("idle"):
+        await asyncio.Event().wait()
+
+async def listen():
+    async for _ in bus.subscribe("idle.*"):
+        pass
+
+async def use():
+    await state.incr("starts")
+    await state.set("soon gone", 1, ttl=1.0)
+    async with state.lock("start"):
+        metrics.counter("starts").inc()
+        metrics.histogram("seconds").observe(0.1)
+    USED.extend(asyncio.create_task(each()) for each in (lead, listen))
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await use()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+"""
+
 
 def test_eight_idle_workers_cost_next_to_nothing_and_no_thread_wakes_up_often(
     cluster: Cluster,
 ) -> None:
     cluster.start("-w", "8", "--no-access-log")
+    _check_that_it_is_idle(cluster)
+
+
+def test_what_workers_share_costs_next_to_nothing_while_nobody_uses_it(cluster: Cluster) -> None:
+    (cluster.directory / "app.py").write_text(SHARING)
+    cluster.start("-w", "8", "--no-access-log")
+    _check_that_it_is_idle(cluster)
+
+
+def _check_that_it_is_idle(cluster: Cluster) -> None:
     pids = family(cluster.pid)
     assert len(pids) == 9
     ready = cluster.status()["uptime"]
