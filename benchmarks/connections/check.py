@@ -24,10 +24,13 @@ async def ask(target: Target) -> tuple[int, int]:
 
 def main() -> None:
     for lies in (0, SHARE):
-        with running("uvicorn", workers=4, lies=lies) as server:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                answers, mixed = runner.run(ask(server.target))
-        print(f"one answer in {lies or 'none'} falsified: {mixed} of {answers:,} noticed")
+        with (
+            running("uvicorn", workers=4, lies=lies) as server,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            answers, mixed = runner.run(ask(server.target))
+        told = f"one answer in {lies} falsified" if lies else "none falsified"
+        print(f"{told}: {mixed} of {answers:,} noticed")
         expected = answers / lies if lies else 0
         if not 0.8 * expected <= mixed <= 1.2 * expected:
             raise SystemExit("the clients do not notice")

@@ -1,8 +1,9 @@
 """What is measured, where, and which figure is set beside whose."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from benchmarks.connections import blocked, kill, mix, reload, replacement, short, spread
 from benchmarks.connections.client import Target
@@ -22,7 +23,7 @@ class Scenario:
     """One question."""
 
     title: str
-    measure: Callable[[Running, Target, Plan], Awaitable[Outcome]]
+    measure: Callable[[Running, Target, Plan], Coroutine[Any, Any, Outcome]]
     compared: str
     beside: str = "tercio"
     # TLS is left out where nothing but the price of its handshakes differs.
