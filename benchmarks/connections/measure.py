@@ -69,8 +69,10 @@ def record(
     if out is None:
         return
     with out.open("a") as lines:
+        # asdict() cannot copy a Counter (CPython 3.11).
+        figures = {column: asdict(figure) for column, figure in outcome.figures.items()}
         raw = {"scenario": key, "site": site, "workers": workers, "server": name}
-        lines.write(json.dumps({**raw, **asdict(outcome)}) + "\n")
+        lines.write(json.dumps({**raw, "figures": figures, "reasons": outcome.reasons}) + "\n")
 
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -120,6 +122,8 @@ def main() -> None:
                 elif site == TLS and shutil.which("openssl") is None:
                     print("Not run: openssl is not installed.")
                 else:
+                    if note := SCENARIOS[key].notes.get(site):
+                        print(f"{note}\n")
                     print(measure_all(key, site, workers, options, plan), flush=True)
 
 

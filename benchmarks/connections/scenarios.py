@@ -1,7 +1,7 @@
 """What is measured, where, and which figure is set beside whose."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ class Scenario:
     sites: tuple[str, ...] = (DIRECT, NGINX, TLS)
     # wrk asks from one address: by address, one worker gets all.
     leaves_out: tuple[str, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)  # by site
 
 
 SCENARIOS = {
@@ -47,6 +48,7 @@ SCENARIOS = {
         spread.measure,
         "widest, % of the mean",
         sites=(DIRECT, NGINX),
+        notes={NGINX: "Connections end at nginx: these are the requests of each worker."},
     ),
     "short": Scenario(
         "short connections",
@@ -55,7 +57,12 @@ SCENARIOS = {
         beside="uvicorn",
         leaves_out=("tercio sticky-ip",),
     ),
-    "mix": Scenario("one request in twenty blocks for 50 ms", mix.measure, "kept, p99 ms"),
+    "mix": Scenario(
+        "one request in twenty blocks for 50 ms",
+        mix.measure,
+        "kept, p99 ms",
+        notes={TLS: "A connection a request would measure the client's handshakes: left out."},
+    ),
     "replacement": Scenario("what a replaced worker gets", replacement.measure, "share at 2 s, %"),
     "kill": Scenario("SIGKILL of a worker", kill.measure, "kept connections lost a kill"),
 }
