@@ -18,7 +18,7 @@ from tercio.engines.embedded.state import EmbeddedState, open_state
 from tercio.engines.embedded.writelock import WriteLock
 from tercio.errors import StateBusy, StateFull
 from tercio.state.state import State
-from tercio.state.verbs import Sweep
+from tercio.state.verbs import Incr, Sweep
 from tests.state.engines import Clock, open_with_clock, place
 from tests.state.test_full_disk import small_tmpfs
 
@@ -178,6 +178,49 @@ async def test_a_thread_that_waits_goes_before_its_own_loop(tmp_path: Path) -> N
     thread.join()
     assert engine.words[Field.STATE_HOLDING] == 0
     await engine.close()
+
+
+async def test_a_thread_that_waits_goes_before_those_that_come_later(tmp_path: Path) -> None:
+    engine = open_with_clock("lmdb", tmp_path, Clock())
+    lock = engine._lock
+    order: list[str] = []
+
+    def write(name: str) -> None:
+        lock.wait(time.monotonic() + 30.0)
+        order.append(name)
+        lock.release()
+
+    lock.wait(time.monotonic() + 30.0)
+    first = threading.Thread(target=write, args=("first",))
+    first.start()
+    await until(lock._is_awaited)
+    # As one that writes without a pause: it comes again before the other one has woken up.
+    lock.release()
+    write("again")
+    first.join()
+    assert order == ["first", "again"]
+    await engine.close()
+
+
+def test_threads_that_write_without_a_pause_starve_none(tmp_path: Path) -> None:
+    engine = open_with_clock("lmdb", tmp_path, Clock())
+    has_ended = threading.Event()
+
+    def write_on() -> None:
+        while not has_ended.is_set():
+            engine.run_now(Incr(b"v::n"))
+
+    greedy = [threading.Thread(target=write_on) for _ in range(2)]
+    for thread in greedy:
+        thread.start()
+    try:
+        for _ in range(100):
+            engine.run_now(Incr(b"v::ours"))  # StateBusy after a second
+    finally:
+        has_ended.set()
+        for thread in greedy:
+            thread.join()
+    engine.close_now()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another owner is a process, by fork")

@@ -12,7 +12,9 @@ import fcntl
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from tercio.dataplane.scoreboard import Field
@@ -31,6 +33,20 @@ _yield: Final[Callable[[], object]] = getattr(os, "sched_yield", lambda: time.sl
 _FIRST_PAUSE: Final = 0.0001  # seconds
 _LONGEST_PAUSE: Final = 0.002
 
+_PATIENCE: Final = 0.005
+"""Seconds after which no other thread of the process goes before one that waits. To go in turns
+always would cost a switch of threads for every write; never, and one of them waits for ever."""
+
+
+class _Waiting:
+    """A thread that waits; they are in the order in which they came."""
+
+    __slots__ = ("since", "woken")
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.woken = threading.Event()
+
 
 class WriteLock:
     """One a process and directory: the kernel knows one owner a process."""
@@ -39,7 +55,7 @@ class WriteLock:
         """Raises `StateUnavailable`."""
         self._words = words
         self._inside = threading.Lock()
-        self._waiting: set[int] = set()  # threads; to add and to discard is one step each
+        self._waiting: deque[_Waiting] = deque()  # each operation on it is one step
         try:
             self._descriptor = os.open(
                 os.path.join(path, FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -75,19 +91,21 @@ class WriteLock:
 
         It is asked for again and again: the kernel's waiting call knows no deadline.
         """
-        if self._try():
+        if not self._is_awaited() and self._try():
             return
-        self._waiting.add(threading.get_ident())
+        me = _Waiting()
+        self._waiting.append(me)
         self._words[Field.STATE_WAITING] = time.monotonic_ns()
         try:
             pause = _FIRST_PAUSE
             while (left := deadline - time.monotonic()) > 0:
-                time.sleep(min(pause, left))
+                me.woken.wait(min(pause, left))
+                me.woken.clear()
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                if self._try():
+                if (self._waiting[0] is me or not self._is_awaited()) and self._try():
                     return
         finally:
-            self._waiting.discard(threading.get_ident())
+            self._waiting.remove(me)
             if not self._waiting:
                 self._words[Field.STATE_WAITING] = 0
         raise StateBusy("another process has been writing the shared state for too long; try again")
@@ -97,11 +115,20 @@ class WriteLock:
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
         self._words[Field.STATE_HOLDING] = 0
         self._inside.release()
+        if self._is_awaited():
+            with suppress(IndexError):  # it has just given up
+                self._waiting[0].woken.set()
 
     def close(self) -> None:
         """Give up the descriptor."""
         with self._inside:
             os.close(self._descriptor)
+
+    def _is_awaited(self) -> bool:
+        """Whether a thread of ours has waited for so long that it is its turn."""
+        with suppress(IndexError):
+            return time.monotonic() - self._waiting[0].since > _PATIENCE
+        return False
 
     def _try(self) -> bool:
         if not self._inside.acquire(False):
