@@ -56,6 +56,7 @@ class Exited:
     in_flight: int = 0  # requests that it had begun, did not end, and did not report as cut
     websockets: int = 0  # the same of WebSockets
     traceback: str = ""  # its Python stack when a fault of C code ended it
+    moved: int = 0  # connections that other workers took over as it left
 
 
 @dataclass(frozen=True, slots=True)

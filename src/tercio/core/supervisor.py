@@ -153,7 +153,7 @@ class Supervisor:
                 # It was ended before it could report what it cut.
                 self._cut(inputs.Cut(worker.id, item.in_flight, item.websockets))
             reason = worker.departure or "replaced"
-            self.cluster.publish(events.WorkerLeft(worker.id, reason, item.status))
+            self.cluster.publish(events.WorkerLeft(worker.id, reason, item.status, item.moved))
             return
         phase = "being killed" if worker.phase is Phase.DYING else worker.phase.value
         self.cluster.publish(

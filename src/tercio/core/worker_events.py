@@ -118,10 +118,12 @@ class WorkerLeft(WorkerEvent):
 
     reason: str
     status: str
+    moved: int = 0  # connections that other workers go on with
 
     @property
     def text(self) -> str:
-        return f"worker {self.worker} is gone ({self.reason}): {self.status}"
+        moved = f"; {self.moved} connections went on with others" if self.moved else ""
+        return f"worker {self.worker} is gone ({self.reason}): {self.status}{moved}"
 
 
 @dataclass(frozen=True, slots=True)

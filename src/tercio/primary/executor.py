@@ -41,10 +41,12 @@ _LAST_READS: Final = 4  # each takes more than a socket holds; a child may go on
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What a process had begun when it ended."""
+    """What a process had begun when it ended, and what it had given away before."""
 
     requests: int = 0
     websockets: int = 0
+    moved: int = 0
+    """Connections that went on with others."""
 
 
 Tell = Callable[[inputs.Input], None]
@@ -289,7 +291,7 @@ class Executor:
         worker.close()
         left = self._release_seat(worker.seat)
         if worker.has_reported_cut:
-            left = Unfinished()
+            left = Unfinished(moved=left.moved)
         self._tell(
             inputs.Exited(
                 worker.id,
@@ -298,6 +300,7 @@ class Executor:
                 in_flight=left.requests,
                 websockets=left.websockets,
                 traceback=stack,
+                moved=left.moved,
             )
         )
 

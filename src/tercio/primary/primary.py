@@ -253,7 +253,7 @@ class Primary:
     def _release_seat(self, seat: int) -> Unfinished:
         """Keep a dead worker's counts, free its row, and say what it had not ended."""
         row = self._setup.shared.scoreboard.row(seat)
-        left = Unfinished(row[Field.IN_FLIGHT], row[Field.WEBSOCKETS])
+        left = Unfinished(row[Field.IN_FLIGHT], row[Field.WEBSOCKETS], moved=row[Field.MOVED_DRAIN])
         self._setup.shared.release(seat)
         return left
 
