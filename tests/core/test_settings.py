@@ -320,7 +320,18 @@ def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
 
 # --- what a reload may change ------------------------------------------------------------------
 
-FIXED = {"host", "port", "bind", "uds", "fd", "uds_permissions", "backlog", "name", "runtime_dir"}
+FIXED = {
+    "host",
+    "port",
+    "bind",
+    "uds",
+    "fd",
+    "uds_permissions",
+    "backlog",
+    "balance",
+    "name",
+    "runtime_dir",
+}
 FIXED |= {"workers", "max_workers", "user", "group"}
 FIXED |= {"state_dir", "state_size", "state_sync", "redis", "redis_prefix", "ring_size", "attached"}
 
