@@ -16,7 +16,7 @@ from tercio.dataplane.scoreboard import Field
 from tercio.engines.embedded.caretaker import SWEEP
 from tercio.engines.embedded.state import EmbeddedState, open_state
 from tercio.engines.embedded.writelock import WriteLock
-from tercio.errors import StateBusy, StateFull
+from tercio.errors import StateBusy, StateFull, StateUnavailable
 from tercio.state.state import State
 from tercio.state.verbs import Incr, Sweep
 from tests.state.engines import Clock, open_with_clock, place
@@ -200,6 +200,32 @@ async def test_a_thread_that_waits_goes_before_those_that_come_later(tmp_path: P
     first.join()
     assert order == ["first", "again"]
     await engine.close()
+
+
+async def test_who_waits_while_the_state_is_closed_is_told_so(tmp_path: Path) -> None:
+    engine = open_with_clock("lmdb", tmp_path, Clock())
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            engine._lock.wait(time.monotonic() + 30.0)
+            engine._lock.release()
+        except StateUnavailable as error:
+            failures.append(error)
+
+    assert engine._lock.try_now()
+    thread = threading.Thread(target=write)
+    thread.start()
+    await until(lambda: engine.words[Field.STATE_WAITING] > 0)
+    closing = threading.Thread(target=engine.close_now)
+    closing.start()
+    engine._lock.release()
+    closing.join()
+    thread.join()
+    # It was faster than the end, or it was told.
+    assert not failures or "closed" in str(failures[0])
+    with pytest.raises(StateUnavailable, match="closed"):
+        engine._lock.wait(time.monotonic() + 30.0)
 
 
 def test_threads_that_write_without_a_pause_starve_none(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ class WriteLock:
         """Give up the descriptor."""
         with self._inside:
             os.close(self._descriptor)
+            self._descriptor = -1  # the number may be another file's soon
 
     def _is_awaited(self) -> bool:
         """Whether a thread of ours has waited for so long that it is its turn."""
@@ -136,6 +137,8 @@ class WriteLock:
         # Before, not after: a holder that nobody sees would stop everybody until somebody looks.
         self._words[Field.STATE_HOLDING] = time.monotonic_ns()
         try:
+            if self._descriptor < 0:
+                raise StateUnavailable("the state was closed")
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
             self._words[Field.STATE_HOLDING] = 0
