@@ -1,0 +1,275 @@
+"""Give connections that have something to say to other workers while this one's loop is blocked.
+
+One thread. It rests as long as nothing waits for the loop, which the loop's own epoll tells it, and
+then looks a few times: is the loop in a step of a task, and still in the same one? After 50 ms
+(``--rescue-after``) the worker is marked as suspect, so that siblings give it nothing, and its idle
+connections with bytes waiting are taken out of the loop (`detaching`) and given away; so is what
+lies in its inbox. Requests whose first byte was read stay.
+
+It does nothing as long as it is in doubt: about the time (`suspicion`), about a debugger, or about
+whether this loop can be robbed at all (`trial`).
+"""
+
+import asyncio
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final, Protocol
+
+from tercio.dataplane.scoreboard import Field, Row
+from tercio.handover.consignment import Cause
+from tercio.handover.detaching import CannotDetach, Detacher
+from tercio.handover.moments import Moment, Moments
+from tercio.handover.mover import Mover
+from tercio.handover.suspicion import Suspicion
+from tercio.handover.trial import prove
+from tercio.http.connection import Connection
+from tercio.http.luggage import Luggage
+from tercio.http.transports import bytes_left, descriptor_of
+from tercio.system import held
+
+_log = logging.getLogger("tercio.handover")
+
+_NAP: Final = 0.02
+"""Seconds between two looks, at the most, while something happens."""
+
+_SHORTEST: Final = 0.003
+
+_QUIET: Final = 3
+"""Looks in a row that find nothing, before the thread rests."""
+
+_WEARIEST: Final = 0.1
+"""Seconds between two looks at a blocked loop from which nothing can be saved."""
+
+_MOST: Final = 2000
+"""Connections a second that are moved: more would be ping-pong among workers that all block."""
+
+_HASTE: Final = 0.0005
+"""Seconds for which the loop's thread may keep the lock from a rescue: usually it is 5 ms."""
+
+_SILENCE: Final = 10.0
+"""Seconds between two notes."""
+
+
+class Witness(Protocol):
+    """What the worker knows of its main thread."""
+
+    def is_excused(self) -> bool:
+        """Whether it is slow on purpose: somebody debugs it."""
+
+    def culprit(self) -> str:
+        """Where it is."""
+
+
+class Rescue:
+    """Of one worker. Made and started in its loop."""
+
+    def __init__(
+        self,
+        mover: Mover,
+        row: Row,
+        after: float,
+        witness: Witness,
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._mover = mover
+        self._exchange = mover.exchange
+        self._row = row
+        self._witness = witness
+        self._note = note
+        self._noted = -_SILENCE
+        self._suspicion = Suspicion(after)
+        self._nap = min(max(after / 3, _SHORTEST), _NAP)
+        self._is_asked = False  # to say that it has turned; the loop unsets it
+        self._left = 0.0  # connections that may be moved now
+        self._filled = 0.0  # when that was
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._detacher: Detacher | None = None
+        self._saved: object = None  # the step that connections were last saved from
+
+    async def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin, if this loop is of a kind that allows it. Raises `CannotDetach`."""
+        detacher = Detacher(loop)
+        moments = Moments(loop)
+        try:
+            await prove(loop, detacher, moments)
+            state = held.ThreadState(threading.get_native_id())
+        except (CannotDetach, OSError) as error:
+            detacher.close()
+            if isinstance(error, CannotDetach):
+                raise
+            raise CannotDetach(f"the state of threads cannot be read: {error}") from error
+        self._loop = loop
+        self._detacher = detacher
+        self._moments = moments
+        self._state = state
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._stop_end, self._wake_end = os.pipe()
+        threading.Thread(target=self._run, name="tercio-rescue", daemon=True).start()
+
+    def stop(self) -> None:
+        """Do nothing more. In the loop."""
+        if self._loop is not None:
+            self._loop = None
+            os.write(self._wake_end, b"x")
+            self._row[Field.SUSPECT] = 0
+
+    def fds(self) -> list[int]:
+        """What a fork by the application must not keep."""
+        if self._loop is None or self._detacher is None:
+            return []
+        return [*self._detacher.fds(), self._stop_end, self._wake_end]
+
+    # The thread
+
+    def _run(self) -> None:
+        try:
+            while (loop := self._loop) is not None and self._rest():
+                self._watch(loop)
+        except CannotDetach as error:
+            self._give_up(str(error))
+        except Exception as error:
+            _log.exception("the rescue failed")
+            self._give_up(repr(error))
+
+    def _give_up(self, reason: str) -> None:
+        self._loop = None
+        self._row[Field.SUSPECT] = 0
+        self._note("warning", f"connections are not rescued from blocks any more: {reason}")
+
+    def _rest(self) -> bool:
+        """Until something waits for the loop. False: no more."""
+        assert self._detacher is not None
+        self._saved = None
+        self._suspicion.begin(None, 0.0, 0.0)  # it holds a task that may be over
+        poll = select.poll()
+        poll.register(self._detacher.epoll, select.POLLIN)
+        poll.register(self._stop_end, select.POLLIN)
+        found = dict(poll.poll())
+        return self._stop_end not in found and not found[self._detacher.epoll] & select.POLLNVAL
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        quiet = 0
+        nap = self._nap
+        while quiet < _QUIET and self._loop is not None:
+            due = time.monotonic() + nap
+            time.sleep(nap)
+            nap = self._nap
+            moment = self._moments.now()
+            if moment is None:
+                quiet += 1
+                continue
+            quiet = 0
+            if self._is_blocked(loop, moment, due) and not self._save_all(loop, moment):
+                nap = min(2 * nap, _WEARIEST)
+
+    def _is_blocked(self, loop: asyncio.AbstractEventLoop, moment: Moment, due: float) -> bool:
+        now = time.monotonic()
+        used = time.clock_gettime(self._clock)
+        if self._is_asked:
+            # The same task and no turn in between: the same step, as a task's next one is put
+            # behind what the loop was asked to call.
+            is_asleep = self._state.is_asleep()
+            return self._suspicion.look(moment.step, now, due, used, is_asleep)
+        self._is_asked = True
+        self._suspicion.begin(moment.step, now, used)
+        with suppress(RuntimeError):  # closed: the worker is ending
+            loop.call_soon_threadsafe(self._turned)
+        return False
+
+    def _turned(self) -> None:
+        """In the loop."""
+        self._is_asked = False
+        self._row[Field.SUSPECT] = 0
+
+    # Saving
+
+    def _save_all(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> bool:
+        """Whether anything was moved."""
+        if self._saved is not moment.step and self._witness.is_excused():
+            return False
+        if not self._row[Field.SUSPECT]:
+            since = time.monotonic_ns() - int(self._suspicion.witnessed * 1e9)
+            self._row[Field.SUSPECT] = since
+            if not self._is_asked:
+                self._row[Field.SUSPECT] = 0  # it turned in this very moment
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(min(_HASTE, usual))
+        try:
+            forwarded = self._exchange.forward()
+            saved = self._save(loop, moment)
+        finally:
+            sys.setswitchinterval(usual)
+        if saved and self._saved is not moment.step:
+            self._saved = moment.step
+            self._row[Field.RESCUES] += 1
+            self._tell(saved)
+        return bool(saved or forwarded)
+
+    def _save(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> int:
+        found = dict(self._candidates())
+        moved: list[Connection] = []
+        taken = 0
+        try:
+            for fd in held.readable(found) if found else ():
+                if not self._may_move() or self._exchange.best() is None:
+                    break
+                connection, asked = found[fd]
+                luggage = connection.pack()
+                assert self._detacher is not None
+                kept = self._detacher.detach(connection, fd, asked, moment)
+                if kept is None:
+                    continue
+                moved.append(connection)
+                self._left -= 1
+                if self._exchange.give(kept, luggage, Cause.RESCUE):
+                    taken += 1
+                else:
+                    loop.call_soon_threadsafe(self._take_back, kept, luggage)
+        finally:
+            if moved:
+                loop.call_soon_threadsafe(_bury, moved)
+        return taken
+
+    def _candidates(self) -> Iterator[tuple[int, tuple[Connection, int]]]:
+        """Connections at rest, by descriptor, each with the number of its requests."""
+        for peer in list(self._mover.server.service.connections):
+            if type(peer) is not Connection or not peer.is_at_rest or peer.is_released:
+                continue
+            asked = peer.asked  # before the look at its buffer: at rest, it only empties
+            with suppress(AttributeError, OSError, RuntimeError, ValueError):  # it closes just now
+                if not bytes_left(peer.transport) and not peer.transport.is_closing():
+                    yield descriptor_of(peer.transport), (peer, asked)
+
+    def _may_move(self) -> bool:
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._filled) * _MOST, _MOST / 10)
+        self._filled = now
+        return self._left >= 1 and self._exchange.room > 0
+
+    def _take_back(self, kept: socket.socket, luggage: Luggage) -> None:
+        """In the loop: nobody wanted it."""
+        self._mover.server.adopt(kept, luggage)
+
+    def _tell(self, saved: int) -> None:
+        now = time.monotonic()
+        if now - self._noted >= _SILENCE:
+            self._noted = now
+            self._note(
+                "info",
+                f"gave {saved} connections away, which waited for {self._witness.culprit()} "
+                "(see --rescue)",
+            )
+
+
+def _bury(connections: list[Connection]) -> None:
+    """In the loop, when it turns again: what is left of them is a transport with a dummy."""
+    for connection in connections:
+        if not connection.is_lost:
+            connection.abort()

@@ -1,0 +1,1 @@
+"""Workers that block again and again, and clients who count every answer."""
