@@ -68,6 +68,7 @@ class User:
                 continue
             assert self.last < number <= self.last + 1 + self.unanswered
             self.visits, self.last = self.visits + 1, number
+            await asyncio.sleep(0.04)  # a user who thinks: the machine has others to serve
 
     async def ask(self, path: str) -> int:
         """What the worker says that it has of us."""

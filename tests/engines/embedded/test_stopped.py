@@ -18,6 +18,8 @@ from tests.engines.embedded.test_bus import anonymous, until_all_came, wait_stop
 RATE = {"quick": 2_000, "full": 10_000, "extreme": 10_000}
 SECONDS = {"quick": 1.5, "full": 30.0, "extreme": 30.0}
 SIZE = 10_000
+RING = 16 << 20
+"""Bytes. A fifth of a second of the fastest flood: a busy machine laps nobody who runs."""
 LEAST = 0.010
 """Seconds below which a 99th percentile says more of the machine than of us."""
 
@@ -46,7 +48,7 @@ def load(seconds: float, *members: Member) -> list[Any]:
 def test_others_are_as_fast_while_a_receiver_is_stopped() -> None:
     rate, seconds = RATE[TIER], SECONDS[TIER]
     for _ in trials("C25", 1, 10, 50):
-        rings = Rings.create(4, 4 << 20)
+        rings = Rings.create(4, RING)
         with (
             Member("publish_stamped", rings, 0, "a", rate, SIZE) as publisher,
             Member("time_stamped", rings, 1, "a") as one,
@@ -56,7 +58,7 @@ def test_others_are_as_fast_while_a_receiver_is_stopped() -> None:
             for member in (publisher, one, two, victim):
                 assert member.hear() == "ready"
             assert publisher.ask("go") == "begun"
-            load(0.3, publisher, one, two)
+            _, *first = load(0.3, publisher, one, two)
             lag_before, *before = load(min(seconds, 5.0), publisher, one, two)
             with stopped(victim):
                 small = anonymous(publisher.pid)
@@ -82,5 +84,8 @@ def test_others_are_as_fast_while_a_receiver_is_stopped() -> None:
         for report in (*well, late):
             assert report["delivered"] + report["gaps"] == total
             assert (report["disorder"], report["dropped"]) == (0, 0)
-        for report in well:
-            assert report["delivered"] >= 0.95 * total
+        for start, middle, end in zip(first, before, during, strict=True):
+            # A busy machine may have lapped them before, too.
+            was_lost = (middle["gaps"] - start["gaps"]) / min(seconds, 5.0)
+            lost = (end["gaps"] - middle["gaps"]) / seconds
+            assert lost <= max(2 * was_lost, 0.05 * rate)
