@@ -116,8 +116,9 @@ class Config:
     balance: str = ADDRESS.option(
         "least",
         kinds.choice("least", "pull", "sticky-ip", "reuseport"),
-        "Who gets a new connection: 'least' the worker that has the fewest, 'pull' whoever takes it"
-        " first, 'sticky-ip' the same one for the same client address, 'reuseport' any, by chance.",
+        "Who gets a new connection: 'least' the worker that has the fewest, 'pull' whoever is free,"
+        " out of one queue, 'sticky-ip' the same one for the same client address, 'reuseport' any,"
+        " by chance. What cannot be had is 'pull'; `tercio status` says why.",
         instead=_FIXED,
     )
 
