@@ -122,6 +122,14 @@ class Config:
         instead=_FIXED,
     )
 
+    sticky: tuple[str, ...] = ADDRESS.option(
+        (),
+        kinds.several(subjects.session_key()),
+        "Where a session is named, 'header:NAME', 'query:NAME', 'cookie:NAME' or 'ip': all its"
+        " requests go to one worker. For few, heavy sessions; may be given several times.",
+        instead=_FIXED,
+    )
+
     workers: int | str = WORKERS.option(
         "auto",
         kinds.or_auto(kinds.whole(1, 1024)),
@@ -430,6 +438,14 @@ class Config:
         1.0,
         kinds.duration(low=0.05),
         "Report an event loop that one call has held this long, and where.",
+    )
+    rescue: str = HEALTH.option(
+        "thread",
+        kinds.choice("thread", "off"),
+        "Give connections that wait for a held event loop to other workers.",
+    )
+    rescue_after: float = HEALTH.option(
+        0.05, kinds.duration(low=0.01), "How long one call must have held the loop for that."
     )
     blocked_kill: float = HEALTH.option(
         30.0, kinds.duration(zero="never"), "Replace a worker whose loop was held this long."

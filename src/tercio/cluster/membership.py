@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tercio.config import Config
+from tercio.core import affinity
+from tercio.core.model import WorkerId
 from tercio.dataplane.shared import Shared
 
 Mode = Literal["worker", "attached", "local"]
@@ -21,6 +23,16 @@ class Worker:
     slot: int = 0
     incarnation: int = 0
     generation: int = 0
+    _secret: bytes = field(default=b"", repr=False)
+
+    def affinity_token(self) -> str:
+        """A new session id that names this worker: 128 random bits, fit for a cookie or a URL.
+
+        With ``--sticky`` naming where clients send it, their requests come to this worker as long
+        as it lives, a reload's drain included; then to another one, for which it is unknown. Where
+        there is no cluster, or no ``--sticky``, it is just a random id.
+        """
+        return affinity.mint(WorkerId(self.slot, self.incarnation), self._secret)
 
     @property
     def id(self) -> str:

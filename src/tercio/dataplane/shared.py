@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Final, Self
 
 from tercio.dataplane.inboxes import Inboxes
+from tercio.dataplane.owners import Owners
 from tercio.dataplane.rings import Rings
 from tercio.dataplane.scoreboard import Field, Scoreboard
 from tercio.dataplane.series import SeriesBoard
@@ -19,7 +20,7 @@ RING_SIZE: Final = 4 << 20
 
 
 class Shared:
-    """What every process of the cluster maps; `tickets` and `inboxes` are workers' only."""
+    """What every process maps; `tickets`, `inboxes` and `owners` are the workers' alone."""
 
     def __init__(
         self,
@@ -28,12 +29,14 @@ class Shared:
         rings: Rings,
         tickets: Tickets | None = None,
         inboxes: Inboxes | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self.scoreboard = scoreboard
         self.series = series
         self.rings = rings
         self.tickets = tickets
         self.inboxes = inboxes
+        self.owners = owners
 
     @classmethod
     def create(cls, seats: int, ring_size: int = RING_SIZE, workers: int | None = None) -> Self:
@@ -51,9 +54,11 @@ class Shared:
             undo.callback(rings.close)
             tickets = Tickets.create(seats if workers is None else workers)
             undo.callback(tickets.close)
+            owners = Owners.create()
+            undo.callback(owners.close)
             inboxes = Inboxes.create(tickets.seats)
             undo.pop_all()
-        return cls(scoreboard, series, rings, tickets, inboxes)
+        return cls(scoreboard, series, rings, tickets, inboxes, owners)
 
     @classmethod
     def attach(cls, record: Mapping[str, int], seat: int | None = None) -> Self:
@@ -68,6 +73,7 @@ class Shared:
         )
         if seat is not None and "tickets" in record:
             shared.tickets = Tickets.attach(record["tickets"])
+            shared.owners = Owners.attach(record["owners"])
             shared.inboxes = Inboxes.attach(record, seat)
         return shared
 
@@ -78,8 +84,9 @@ class Shared:
             "series": self.series.descriptor,
             **self.rings.to_record(),
         }
-        if seat is not None and self.tickets is not None and self.inboxes is not None:
+        if seat is not None and self.tickets and self.inboxes and self.owners:
             record["tickets"] = self.tickets.descriptor
+            record["owners"] = self.owners.descriptor
             record |= self.inboxes.to_record(seat)
         return record
 
@@ -118,6 +125,8 @@ class Shared:
 
     def close(self) -> None:
         """Give up all mappings and descriptors."""
+        if self.owners is not None:
+            self.owners.close()
         if self.inboxes is not None:
             self.inboxes.close()
         if self.tickets is not None:

@@ -70,12 +70,14 @@ class Departure:
         self._closing: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._alone = 0  # looks in a row that found nobody
+        self.lingers: Callable[[], bool] = _no
+        """Whether something is expected for which this worker should stay, if there is time."""
 
     # What a drain asks
 
     @property
     def outstanding(self) -> int:
-        return self._exchange.outstanding
+        return self._exchange.outstanding + self.lingers()
 
     def begin(self, limit: float, stay: Callable[[], None], look: Callable[[], None]) -> None:
         self._stay, self._look = stay, look
@@ -137,6 +139,8 @@ class Departure:
         if self._alone >= _PATIENCE:
             self._end_here()
         self._turn()
+        if not self.outstanding and self._look is not None:
+            self._look()  # nobody else tells that nothing is expected any more
 
     def _schedule(self) -> None:
         if not self._is_scheduled and self._look is not None:
@@ -166,9 +170,15 @@ class Departure:
 
     def _takes(self, seat: int) -> bool:
         sibling = self._exchange.sibling(seat)
-        return sibling is not None and self._refused.get(seat) != sibling.incarnation
+        if sibling is None or sibling.is_stuck:
+            return False
+        return self._refused.get(seat) != sibling.incarnation
 
     def _end_here(self) -> None:
         stay, self._stay = self._stay, None
         if stay is not None:
             stay()
+
+
+def _no() -> bool:
+    return False

@@ -6,6 +6,7 @@ Everything happens in the loop.
 """
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import Iterator, Sequence
 
@@ -60,9 +61,12 @@ class Mover:
         """Whether it is worth while to take a connection out of the loop for that seat."""
         return self.exchange.room > 0 and self.exchange.sibling(to) is not None
 
-    def move(self, connection: Connection, cause: Cause, to: int) -> bool:
-        """Give one idle connection away. False: it is still ours, and served."""
-        luggage = connection.pack()
+    def move(self, connection: Connection, cause: Cause, to: int, data: bytes = b"") -> bool:
+        """Give one idle connection away. False: it is still ours, and served.
+
+        ``data`` was read of it and not taken: the next one begins with it.
+        """
+        luggage = dataclasses.replace(connection.pack(), data=data)
         kept = connection.release()
         if kept is None:
             return False

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-_END: Final = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ def peek(data: bytes) -> Head | None:
 
     None if it is not all there, or none that a server would accept: who really reads it says so.
     """
-    if _END not in data:
+    if END not in data:
         return None  # also of what a lenient server would take: a bare LF is not accepted here
     found = Head()
     parser: Any = HttpRequestParser(found)

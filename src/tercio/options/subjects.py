@@ -180,6 +180,26 @@ def header() -> Kind[str]:
     return Kind(parse, "'Name: value'", "HEADER")
 
 
+def session_key() -> Kind[str]:
+    """Where a request names its session."""
+    allowed = "header:NAME, query:NAME, cookie:NAME or ip"
+
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str):
+            raise Refused(raw)
+        kind, colon, name = raw.partition(":")
+        if raw == "ip":
+            return raw
+        if kind not in ("header", "query", "cookie") or not colon:
+            raise Refused(raw)
+        pattern = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+" if kind != "query" else r"[\x21-\x7e]+"
+        if not re.fullmatch(pattern, name):
+            raise Refused(raw, f"that is no name of a {kind}")
+        return raw
+
+    return Kind(parse, allowed, "KEY")
+
+
 def trusted_proxies() -> Kind[str]:
     """Comma-separated addresses and networks whose forwarded headers are believed."""
     allowed = "IP addresses, networks such as 10.0.0.0/8, paths of Unix sockets, or '*'"

@@ -7,6 +7,7 @@ from typing import Final
 
 from tercio.http.access import AccessLog
 from tercio.http.asgi import App
+from tercio.http.belonging import Belonging, Router
 from tercio.http.connection import Connection
 from tercio.http.hooks import Hooks
 from tercio.http.limits import Limits
@@ -19,16 +20,22 @@ _NOTHING: Final = Luggage()
 
 
 class _Engine(Service):
-    __slots__ = ()
+    __slots__ = ("router",)
 
-    def connect(self) -> asyncio.Protocol:
-        return Connection(self)
+    router: Router | None
+
+    def connect(self, luggage: Luggage | None = None) -> asyncio.Protocol:
+        if self.router is not None:
+            return Belonging(self, self.router, luggage)
+        return Connection(self, luggage)
 
 
 class TercioServer(Front):
     """See `port.Server`. ``service`` has the connections, once it is started."""
 
     service: Service
+    router: Router | None = None
+    """Who is asked where requests belong; to be set before the start."""
 
     def has_room(self, coming: int) -> bool:
         """Whether one more connection may come beside ``coming`` that are on their way."""
@@ -37,7 +44,7 @@ class TercioServer(Front):
     def adopt(self, connection: socket.socket, luggage: Luggage = _NOTHING) -> None:
         """Serve a connection that another worker took out of its loop."""
         assert self._entrance is not None
-        self._entrance.adopt(connection, partial(Connection, self.service, luggage))
+        self._entrance.adopt(connection, partial(self._ours.connect, luggage))
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
         config = self.config
@@ -48,7 +55,7 @@ class TercioServer(Front):
         if config.server_header:
             headers.insert(0, (b"server", b"tercio"))
         access = AccessLog.of(asyncio.get_running_loop()) if config.access_log else None
-        engine = self.service = _Engine(
+        engine = self.service = self._ours = _Engine(
             app,
             hooks,
             Limits.of(config),
@@ -60,4 +67,5 @@ class TercioServer(Front):
             access=access,
             sends_files=config.pathsend,
         )
+        engine.router = self.router
         return engine

@@ -28,7 +28,23 @@ def cross_checks(
         )
     if config.app_dir and not os.path.isdir(os.path.join(cwd, config.app_dir)):
         yield f"{_shown('app_dir', config, origins)}: expected a directory; there is none"
+    yield from _sticky(config, origins)
     yield from _tls(config, origins, cwd)
+
+
+def _sticky(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    if not config.sticky:
+        return
+    if config.server != "tercio":
+        yield (
+            f"{_shown('sticky', config, origins)}: expected the server 'tercio', which can bring a "
+            f"request to another worker; {_shown('server', config, origins)} cannot"
+        )
+    if config.ssl_certfile:
+        yield (
+            f"{_shown('sticky', config, origins)}: expected no TLS here, as a connection with TLS "
+            "cannot move: let a proxy end it, or keep sessions in cluster.state"
+        )
 
 
 def _tls(config: Config, origins: Mapping[str, str], cwd: str) -> Iterator[str]:

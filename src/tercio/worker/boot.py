@@ -13,6 +13,7 @@ from functools import partial
 from types import FrameType
 
 from tercio import cluster, logs
+from tercio.core.model import WorkerId
 from tercio.dataplane.scoreboard import Field
 from tercio.dataplane.shared import Shared
 from tercio.errors import (
@@ -24,6 +25,9 @@ from tercio.errors import (
     VersionMismatch,
 )
 from tercio.handover.exchange import Exchange
+from tercio.handover.sticky import Sticky
+from tercio.http.proxies import Proxies
+from tercio.http.sessionkeys import SessionKeys
 from tercio.logs import LogStreams
 from tercio.metrics import prometheus
 from tercio.system import identity, lifeline, limits, signals
@@ -66,7 +70,8 @@ def main(argv: list[str]) -> int:
         exchange = Exchange(
             boot.seat, boot.incarnation, shared.scoreboard, shared.tickets, shared.inboxes
         )
-    return Worker(boot, link, Counts(row), watchdog, streams, row, turns, exchange).run()
+    sticky = _sticky(boot, shared)
+    return Worker(boot, link, Counts(row), watchdog, streams, row, turns, exchange, sticky).run()
 
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
@@ -103,10 +108,25 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
     return shared, streams
 
 
+def _sticky(boot: BootRecord, shared: Shared) -> Sticky | None:
+    config = boot.config
+    if not config.sticky or shared.owners is None or shared.tickets is None:
+        return None
+    return Sticky(
+        WorkerId(boot.slot, boot.incarnation),
+        SessionKeys(config.sticky),
+        shared.owners,
+        shared.scoreboard,
+        shared.tickets.seats,
+        boot.host,
+        Proxies(config.forwarded_allow_ips) if config.proxy_headers else None,
+    )
+
+
 def _membership(boot: BootRecord, shared: Shared) -> cluster.Membership:
     return cluster.Membership(
         "worker",
-        cluster.Worker(boot.slot, boot.incarnation, boot.generation),
+        cluster.Worker(boot.slot, boot.incarnation, boot.generation, boot.host),
         boot.name,
         boot.directory,
         boot.config,

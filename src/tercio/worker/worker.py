@@ -29,6 +29,7 @@ from tercio.errors import (
     StateUnavailable,
 )
 from tercio.handover.exchange import Exchange
+from tercio.handover.sticky import Sticky
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
@@ -42,6 +43,7 @@ from tercio.worker import (
     fingerprint,
     forks,
     importer,
+    rescuing,
     stacks,
     threads,
     turning,
@@ -53,6 +55,7 @@ from tercio.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tercio.handover.mover import Mover
+    from tercio.handover.rescue import Rescue
     from tercio.servers.tercio import TercioServer
 
 _log = logging.getLogger("tercio.worker")
@@ -95,6 +98,7 @@ class Worker:
         row: Row,
         turns: Turns,
         exchange: Exchange | None = None,
+        sticky: Sticky | None = None,
     ) -> None:
         self._record = record
         self._row = row
@@ -113,7 +117,9 @@ class Worker:
         self._cut = Cut()
         self._server: Server = choice.make(record.config, link.note, turns)
         self._exchange = exchange
+        self._sticky = sticky
         self._mover: Mover | None = None
+        self._rescue: Rescue | None = None
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
         self._others: dict[int, list[socket.socket]] = {}
 
@@ -265,16 +271,23 @@ class Worker:
         if (error := self._boot.exception()) is not None:
             return await self._give_up(error)
         self._watchdog.watch(self._loop)
+        if self._mover is not None:
+            note = self._link.note
+            self._rescue = await rescuing.begin(self._mover, self._row, self._config, note)
         while self._leave is None:
             self._ordered.clear()
             self._row[Field.PHASE] = WorkerPhase.SERVING if self._is_wanted else WorkerPhase.PARKED
             await (self._server.serve() if self._is_wanted else self._server.park())
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
-        if self._exchange is not None:
+        # Sessions that are this worker's come back to it as long as it lives, unless all end.
+        keeps_sessions = self._sticky is not None and self._leave.heirs is not None
+        if self._exchange is not None and not keeps_sessions:
             self._exchange.shut()
         await self._drain_all(self._leave)
         self._watchdog.unwatch()
+        if self._rescue is not None:
+            self._rescue.stop()
         await self._server.stop()
         if self._exchange is not None:
             self._exchange.close()  # last: a connection that comes until then is refused at once
@@ -282,6 +295,8 @@ class Worker:
         return ExitCode.STOPPED
 
     async def _start(self, app: App) -> None:
+        if self._sticky is not None:
+            cast("TercioServer", self._server).router = self._sticky
         try:
             await self._server.start(app, self._listeners, self._hooks)
         except ConfigError as error:
@@ -357,6 +372,8 @@ class Worker:
         away = None
         if self._mover is not None and order.heirs is not None:
             away = self._mover.depart(order.heirs)
+            if self._sticky is not None:
+                away.lingers = self._sticky.is_in_use
         return await self._server.drain(
             order.limit, self._config.drain_quiet, order.close_code, order.close_at_once, away
         )
@@ -369,6 +386,8 @@ class Worker:
 
         self._mover = Mover(self._exchange, cast("TercioServer", self._server))
         self._mover.open(self._loop)
+        if self._sticky is not None:
+            self._sticky.mover = self._mover
 
     async def _give_up(self, error: BaseException) -> int:
         if not isinstance(error, BootFailure):
@@ -404,6 +423,7 @@ class Worker:
             *forks.loop_fds(self._loop),
             *self._server.owned_fds(),
             *(self._exchange.fds() if self._exchange is not None else ()),
+            *(self._rescue.fds() if self._rescue is not None else ()),
         ]
 
 

@@ -1,0 +1,117 @@
+"""Bring each request to the worker that its session belongs to.
+
+An id that a worker has minted names its owner. Any other key has an owner in a table that all
+workers share: the one that got its first request, which is the key's home among those that serve. A
+worker that leaves keeps its sessions as long as it lives; then they begin anew at their homes.
+"""
+
+from time import monotonic
+from typing import Any, Final
+
+from tercio.core import affinity
+from tercio.core.model import SEATS_PER_SLOT, WorkerId
+from tercio.dataplane.owners import Owners
+from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
+from tercio.handover.consignment import MOST_DATA, Cause
+from tercio.handover.mover import Mover
+from tercio.http.belonging import Belonging
+from tercio.http.peek import Head
+from tercio.http.proxies import Proxies
+from tercio.http.sessionkeys import SessionKeys
+
+_LINGER: Final = 5.0
+"""Seconds without a request after which a worker that leaves gives its sessions up. Clients that
+poll ask again at once; the drain's limit ends it all."""
+
+
+class Sticky:
+    """A `belonging.Router` of the worker ``me``. ``secret`` is the cluster's."""
+
+    def __init__(
+        self,
+        me: WorkerId,
+        keys: SessionKeys,
+        owners: Owners,
+        scoreboard: Scoreboard,
+        workers: int,
+        secret: bytes,
+        proxies: Proxies | None,
+    ) -> None:
+        self._me = me
+        self._keys = keys
+        self._owners = owners
+        self._scoreboard = scoreboard
+        self._slots = workers // SEATS_PER_SLOT
+        self._secret = secret
+        self._proxies = proxies
+        self._used = 0.0  # when a request came for a session of ours
+        self.mover: Mover | None = None
+        """Who moves connections; until then all are served here."""
+
+    def is_in_use(self) -> bool:
+        """Whether sessions of this worker are still asked for, so that it should stay."""
+        return monotonic() - self._used < _LINGER
+
+    def takes(self, connection: Belonging, head: Head, data: bytes) -> bool:
+        key = self._keys.find(head, self._client(connection, head))
+        if key is None:
+            return False
+        owner = self._owner(key)
+        if owner == self._me or owner is None:
+            self._used = monotonic()
+            return False
+        seat = self._seat(owner)
+        if self.mover is None or seat is None or len(data) > MOST_DATA:
+            return False
+        return self.mover.move(connection, Cause.STICKY, seat, data)
+
+    def _client(self, connection: Belonging, head: Head) -> str | None:
+        host = connection.client_host
+        if not self._keys.needs_address or self._proxies is None or not connection.is_trusted:
+            return host
+        scope: dict[str, Any] = {
+            "type": "http",
+            "headers": head.headers,
+            "client": (host, 0) if host else None,
+            "scheme": connection.scheme,
+        }
+        self._proxies.apply(scope)
+        return scope["client"][0] if scope["client"] else None
+
+    def _owner(self, key: bytes) -> WorkerId | None:
+        minter = affinity.minter(key, self._secret)
+        if minter is not None and self._seat(minter) is not None:
+            return minter
+        fingerprint = affinity.fingerprint(key, self._secret)
+        known = self._owners.find(fingerprint)
+        if known is not None and self._seat(WorkerId(*known)) is not None:
+            return WorkerId(*known)
+        serving = self._serving()
+        slot = affinity.home(fingerprint, serving)
+        if slot is None:
+            return None
+        self._owners.put(fingerprint, (slot, serving[slot]), self._is_alive)
+        return WorkerId(slot, serving[slot])
+
+    def _serving(self) -> dict[int, int]:
+        """Who serves: incarnations by slot."""
+        found = {}
+        for seat in range(self._slots * SEATS_PER_SLOT):
+            words = self._scoreboard.row(seat).words
+            if words[Field.PHASE] == WorkerPhase.SERVING and words[Field.INCARNATION]:
+                found[seat // SEATS_PER_SLOT] = words[Field.INCARNATION]
+        return found
+
+    def _seat(self, worker: WorkerId) -> int | None:
+        """Where a worker lives; None if it is gone, or not there yet."""
+        first = worker.slot * SEATS_PER_SLOT
+        if worker.slot >= self._slots:
+            return None
+        for seat in range(first, first + SEATS_PER_SLOT):
+            words = self._scoreboard.row(seat).words
+            if words[Field.INCARNATION] == worker.incarnation and words[Field.PHASE]:
+                return seat
+        return None
+
+    def _is_alive(self, worker: tuple[int, int]) -> bool:
+        return self._seat(WorkerId(*worker)) is not None
