@@ -113,9 +113,9 @@ def test_a_request_that_is_half_read_is_answered_where_it_began(
 ) -> None:
     cluster.write_app(release("one"))
     cluster.start("-w", "2", *CALM, *SHORT)
+    cuts = range(len(request_bytes) + 1)
     for _ in trials("C21", 1, 10, 50):
         with ExitStack() as stack:
-            cuts = range(len(request_bytes) + 1)
             clients = [
                 stack.enter_context(socket.create_connection(("127.0.0.1", cluster.port)))
                 for _ in cuts

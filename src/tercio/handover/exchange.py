@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from tercio.dataplane.inboxes import Inboxes
 from tercio.dataplane.scoreboard import Field, Scoreboard
@@ -23,6 +23,7 @@ from tercio.dataplane.tickets import TICKETS, Tickets
 from tercio.errors import ProtocolError
 from tercio.handover import siblings
 from tercio.handover.consignment import MOST_DATA, MOST_HOPS, WAKE, Cause, Consignment
+from tercio.handover.host import Host
 from tercio.handover.moves import Act, Outcome, Receiver, State, act, answered
 from tercio.handover.offers import Offer, Offers
 from tercio.handover.siblings import Sibling
@@ -40,25 +41,6 @@ Answers wake the sender; this is for what nobody tells: a receiver that died, a 
 
 _LOCK_WAIT: Final = 0.01
 """Seconds for which the watchdog's thread waits for a loop that is about to let go of the lock."""
-
-
-class Host(Protocol):
-    """The server that has the connections. Called in the loop."""
-
-    def has_room(self, coming: int) -> bool:
-        """Whether one more connection may come beside ``coming`` that are not adopted yet.
-
-        Any thread may ask.
-        """
-
-    def adopt(self, connection: socket.socket, luggage: Luggage) -> None:
-        """Serve a connection from now on, whoever had it before."""
-
-    def came_back(self, offer: Offer) -> None:
-        """A connection that was given is ours again: nobody has read anything of it."""
-
-    def settled(self) -> None:
-        """Connections have arrived where they were sent to."""
 
 
 class Exchange:
@@ -149,19 +131,15 @@ class Exchange:
 
         ``but`` are seats that are out of the question. None: there is nobody.
         """
-        return siblings.best(
-            self._scoreboard,
-            self._tickets,
-            time.monotonic_ns(),
-            but={self._seat, *but},
-            sent=self._offers.sent,
-        )
+        others = (seat for seat in range(self._tickets.seats) if seat not in but)
+        return siblings.best(self.sibling(seat) for seat in others)
 
     def sibling(self, seat: int) -> Sibling | None:
-        """The worker in a seat, if it takes connections; it need not serve yet."""
+        """The worker in another seat, if it takes connections; it need not serve yet."""
         if seat == self._seat or not 0 <= seat < self._tickets.seats:
             return None
-        return siblings.at(seat, self._scoreboard, self._tickets)
+        now, sent = time.monotonic_ns(), self._offers.sent.get(seat, 0)
+        return siblings.at(seat, self._scoreboard, self._tickets, now, sent)
 
     def give(
         self, connection: socket.socket, luggage: Luggage, cause: Cause, to: int | None = None

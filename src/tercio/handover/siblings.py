@@ -1,6 +1,6 @@
 """Choose who gets a connection: look at what the other workers say in their rows."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,43 +19,36 @@ class Sibling:
     incarnation: int
     connections: int
     """Those that are on their way to it included."""
+    is_serving: bool
+    is_stuck: bool
+    """Its loop is in one callback, or its watchdog has not beaten when it said it would."""
 
 
-def at(seat: int, scoreboard: Scoreboard, tickets: Tickets) -> Sibling | None:
-    """The worker in a seat, serving or not, if it takes connections."""
+def at(
+    seat: int, scoreboard: Scoreboard, tickets: Tickets, now: int, sent: int = 0
+) -> Sibling | None:
+    """The worker in a seat, if it takes connections.
+
+    ``now`` is in nanoseconds of the monotonic clock; ``sent`` connections are on their way to it.
+    """
     row = scoreboard.row(seat)
     incarnation = row[Field.INCARNATION]
     if not incarnation or tickets.door(seat) != incarnation:
         return None
-    return Sibling(seat, incarnation, row[Field.CONNECTIONS])
+    due = row[Field.WATCH_DUE]
+    return Sibling(
+        seat,
+        incarnation,
+        row[Field.CONNECTIONS] + sent,
+        row[Field.PHASE] == WorkerPhase.SERVING,
+        bool(row[Field.SUSPECT] or (due and now > due + _SLACK)),
+    )
 
 
-def best(
-    scoreboard: Scoreboard,
-    tickets: Tickets,
-    now: int,
-    *,
-    but: Container[int],
-    sent: Mapping[int, int],
-) -> Sibling | None:
-    """The one with the fewest connections of those that serve and are not stuck; None: nobody.
-
-    ``now`` is in nanoseconds of the monotonic clock, ``but`` the seats that are out of the
-    question, ``sent`` says how many connections are on their way to a seat and in no row yet.
-    """
-    found: Sibling | None = None
-    for seat in range(tickets.seats):
-        if seat in but or (sibling := at(seat, scoreboard, tickets)) is None:
-            continue
-        row = scoreboard.row(seat)
-        due = row[Field.WATCH_DUE]
-        is_stuck = row[Field.SUSPECT] or (due and now > due + _SLACK)
-        if row[Field.PHASE] != WorkerPhase.SERVING or is_stuck:
-            continue
-        connections = sibling.connections + sent.get(seat, 0)
-        if found is None or connections < found.connections:
-            found = Sibling(seat, sibling.incarnation, connections)
-    return found
+def best(siblings: Iterable[Sibling | None]) -> Sibling | None:
+    """The one with the fewest connections of those that serve and are not stuck; None: nobody."""
+    able = (each for each in siblings if each and each.is_serving and not each.is_stuck)
+    return min(able, key=lambda each: each.connections, default=None)
 
 
 def is_dead(seat: int, incarnation: int, scoreboard: Scoreboard) -> bool:

@@ -143,7 +143,9 @@ class Connection(Answering):
 
     def _copy(self) -> socket.socket | None:
         transport = self.transport
-        if not self.is_idle or not self.claim() or transport.get_extra_info("sslcontext"):
+        if not self.is_idle or not self.claim() or transport.is_closing():
+            return None
+        if transport.get_extra_info("sslcontext"):
             return None
         try:
             return socket.socket(fileno=os.dup(descriptor_of(transport)))
