@@ -77,6 +77,7 @@ class World:
                 process = self.processes[command.worker]
                 assert process.state != "killed", "drain after kill"
                 assert command.limit >= 0
+                self._check_heirs(command)
                 process.state = "draining"
             case "Kill":
                 process = self.processes[command.worker]
@@ -95,6 +96,18 @@ class World:
                 self.exit_code = command.code
             case "ShowStack":
                 assert command.worker in self.processes
+
+    def _check_heirs(self, drain: Any) -> None:
+        """Connections go to who serves in the slot already; at a stop to nobody."""
+        heirs = [
+            p.seat
+            for p in self.processes.values()
+            if p.state == "serving" and p.who.slot == drain.worker.slot and p.who != drain.worker
+        ]
+        if drain.reason == "stop":
+            assert drain.heirs is None
+        else:
+            assert list(drain.heirs) == heirs
 
     def _check_event(self, event: Any) -> None:
         """What a reload claims must be true of the processes at that instant."""
