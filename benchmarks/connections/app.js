@@ -29,7 +29,8 @@ function serve(request, response) {
   }
   if (url.pathname === '/slow') block('sleeping', 0.05);
   if (url.pathname === '/block') block(url.searchParams.get('kind'), +url.searchParams.get('seconds'));
-  answer(response, number);
+  if (url.pathname === '/wait') setTimeout(() => answer(response, number), 200);
+  else answer(response, number);
 }
 
 const server = tls

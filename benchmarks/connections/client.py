@@ -89,6 +89,16 @@ class Connection(asyncio.Protocol):
         head = f"POST /echo HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         return await self._ask(number, head.encode() + body[:8], body[8:])
 
+    @classmethod
+    async def open_all(cls, target: Target, count: int) -> list[tuple[Self, int]]:
+        """Open so many, each with the process that answers it. Raises `Dropped` and `Mixed`.
+
+        All ask at once and wait for a moment, so that a proxy opens as many to the server.
+        """
+        connections = [await cls.open(target) for _ in range(count)]
+        answers = await asyncio.gather(*(each.get("/wait") for each in connections))
+        return [(each, answer.pid) for each, answer in zip(connections, answers, strict=True)]
+
     def close(self) -> None:
         self.is_lost = True
         self._transport.abort()

@@ -48,9 +48,7 @@ async def _ask(target: Target, seconds: float, keeps: bool, failures: Counter[st
     idle: deque[Connection] = deque()
     free = asyncio.Semaphore(KEPT)
     if keeps:
-        for _ in range(KEPT):
-            idle.append(await Connection.open(target))
-            await idle[-1].get()
+        idle.extend(connection for connection, _ in await Connection.open_all(target, KEPT))
 
     async def one(due: float) -> None:
         path = "/slow" if random.random() < SHARE else "/"
