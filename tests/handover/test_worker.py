@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import trustme
 
 from tercio.dataplane.scoreboard import Field
 from tercio.http.luggage import Luggage
@@ -112,6 +115,59 @@ def test_an_heir_that_refuses_leaves_the_connection_where_it_is(loop: str) -> No
         assert rig.row[Field.MOVED_DRAIN] == 2
         assert rig.row[Field.UNMOVED] >= 1
         close_all(clients)
+
+
+def test_an_heir_that_is_stopped_is_given_nothing(loop: str) -> None:
+    options = {"loop": loop, "drain_quiet": 0.2}
+    with Rig(options=options).serving() as rig, Elsewhere(rig) as there:
+        there.home.row[Field.WATCH_DUE] = 1  # its watchdog ought to have beaten long ago
+        (client,) = kept(rig, 1)
+        rig.drain(heirs=[0])
+        assert rig.exit().code == 0
+        assert client.is_closed()  # after the quiet time, not at the limit
+        assert there.home.adopted == []
+        client.close()
+
+
+def test_an_heir_that_never_looks_holds_a_drain_no_longer_than_its_limit(loop: str) -> None:
+    with Rig(options={"loop": loop}).serving() as rig, Elsewhere(rig) as there:
+        (client,) = kept(rig, 1)
+        there.call(lambda: there.loop.remove_reader(there.inboxes.fileno(0)))
+        rig.drain(timeout=1.0, heirs=[0])
+        assert rig.exit().code == 0
+        # It lies in the inbox still, and is taken by whoever looks: its sender is dead by then.
+        assert not is_ended(client.sock)
+        rig.shared.release(1)
+        there.call(there.home.open)
+        until(lambda: len(there.home.adopted) == 1)
+        assert not is_ended(client.sock)
+        client.close()
+
+
+def test_tls_stays_where_its_keys_are(loop: str, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = tmp_path / "all.pem"
+    authority.issue_cert("rig").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    options = {"loop": loop, "ssl_certfile": str(certificate), "drain_quiet": 0.2}
+    with Rig(options=options).serving() as rig, Elsewhere(rig) as there:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        with (
+            socket.create_connection(rig.address) as plain,
+            context.wrap_socket(plain, server_hostname="rig") as secure,
+        ):
+            secure.sendall(GET)
+            assert secure.recv(4096).startswith(b"HTTP/1.1 200")
+            with socket.socket() as other:
+                assert not there.give(other)  # nor does it take anything
+            rig.send(type="give", count=1, to=0)
+            rig.drain(heirs=[0])
+            secure.sendall(GET)
+            answer = secure.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in answer
+        assert rig.exit().code == 0
+        assert there.home.adopted == []
 
 
 def test_an_order_gives_idle_connections_and_leaves_busy_ones(loop: str) -> None:
