@@ -106,6 +106,8 @@ class Connection(asyncio.Protocol):
     async def _ask(self, number: int, first: bytes, second: bytes = b"") -> Answer:
         if self._strays:
             raise Mixed("bytes that nobody asked for")
+        if self.is_lost:
+            raise Dropped("closed between two requests")
         self._waiter = asyncio.get_running_loop().create_future()
         self._transport.write(first)
         try:

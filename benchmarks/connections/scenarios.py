@@ -46,7 +46,7 @@ SCENARIOS = {
     "spread": Scenario(
         "connections a worker, least..most",
         spread.measure,
-        "widest, % of the mean",
+        "widest at first, % of the mean",
         sites=(DIRECT, NGINX),
         notes={NGINX: "Connections end at nginx: these are the requests of each worker."},
     ),
