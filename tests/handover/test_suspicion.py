@@ -31,8 +31,14 @@ def test_who_sleeps_for_long_is_blocked() -> None:
 
 def test_who_computes_for_long_is_blocked() -> None:
     world = World()
-    looks = [world.look(late=0.005, ran=0.025, is_asleep=False) for _ in range(3)]
-    assert looks == [False, False, True]
+    looks = [world.look(late=0.005, ran=0.026, is_asleep=False) for _ in range(3)]
+    assert looks == [False, True, True]
+
+
+def test_what_was_computed_needs_no_witness() -> None:
+    world = World()
+    looks = [world.look(late=0.1, ran=0.02, is_asleep=False) for _ in range(4)]
+    assert looks == [False, False, True, True]
 
 
 def test_who_waits_for_a_processor_is_not_blocked() -> None:

@@ -55,7 +55,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to beat: at once, for a process may be stopped before its thread first runs."""
-        self._row[Field.THREAD_BEAT] = time.monotonic_ns()
+        self._beat_itself()
         threading.Thread(target=self._run, name="tercio-watchdog", daemon=True).start()
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -73,7 +73,7 @@ class Watchdog:
         while True:
             due = time.monotonic() + self._period
             self._calm.acquire(timeout=self._period)
-            self._row[Field.THREAD_BEAT] = time.monotonic_ns()
+            self._beat_itself()
             try:
                 self._look(due)
             except Exception:
@@ -81,6 +81,11 @@ class Watchdog:
                 if not has_failed:
                     _log.exception("the watchdog could not report; it goes on")
                 has_failed = True
+
+    def _beat_itself(self) -> None:
+        now = time.monotonic_ns()
+        self._row[Field.THREAD_BEAT] = now
+        self._row[Field.WATCH_DUE] = now + int(self._period * 1e9)
 
     def _look(self, due: float) -> None:
         now = time.monotonic()
