@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tercio.dataplane.scoreboard import Field
+from tercio.dataplane.scoreboard import Field, WorkerPhase
 from tercio.http.luggage import Luggage
 from tests.cluster.chaos.tiers import luck, trials
 from tests.handover.elsewhere import Elsewhere, descriptors, kept
@@ -148,7 +148,7 @@ def test_tls_stays_where_its_keys_are(loop: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = tmp_path / "all.pem"
     authority.issue_cert("rig").private_key_and_cert_chain_pem.write_to_path(str(certificate))
-    options = {"loop": loop, "ssl_certfile": str(certificate), "drain_quiet": 0.2}
+    options = {"loop": loop, "ssl_certfile": str(certificate), "drain_quiet": 5.0}
     with Rig(options=options).serving() as rig, Elsewhere(rig) as there:
         context = ssl.create_default_context()
         authority.configure_trust(context)
@@ -162,6 +162,8 @@ def test_tls_stays_where_its_keys_are(loop: str, tmp_path: Path) -> None:
                 assert not there.give(other)  # nor does it take anything
             rig.send(type="give", count=1, to=0)
             rig.drain(heirs=[0])
+            rig.count(Field.PHASE, WorkerPhase.DRAINING)
+            rig.settle()
             secure.sendall(GET)
             answer = secure.recv(4096)
             assert answer.startswith(b"HTTP/1.1 200")
