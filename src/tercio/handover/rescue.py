@@ -199,6 +199,8 @@ class Rescue:
             self._row[Field.SUSPECT] = since
             if not self._is_asked:
                 self._row[Field.SUSPECT] = 0  # it turned in this very moment
+        if self._mover.server.router is not None:
+            return False  # sessions live in this worker: nobody else can answer them
         usual = sys.getswitchinterval()
         sys.setswitchinterval(min(_HASTE, usual))
         try:
