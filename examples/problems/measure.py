@@ -1,4 +1,4 @@
-"""The figures of docs/problems/: ``python -m examples.problems.measure q21`` (or q24, q29).
+"""The figures of docs/problems/: ``python -m examples.problems.measure q21`` (or q23, q24, q29).
 
 From a clone, on Linux. The wrong ways and the right one take turns; each figure is the median of
 ``--rounds``.
@@ -25,21 +25,25 @@ from urllib.parse import urlsplit
 from examples.problems import q24_naive
 from examples.problems.load import ask_often, cpu_seconds, own_mib
 from examples.problems.q29_collector import Collector
+from examples.problems.waits import KEPT, beside
 
 from tercio.testing import Running, workers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 4
+AS_ELSEWHERE = ("--balance", "reuseport", "--rescue", "off")
+"""A queue for each worker, filled by chance, and nobody who looks whether it is emptied."""
+
 WARM = 400
 """Requests before the measurement."""
 
 Figures = dict[str, float]
 
 
-def serve(name: str, **env: str) -> AbstractContextManager[Running]:
+def serve(name: str, *options: str, **env: str) -> AbstractContextManager[Running]:
     """A cluster with one of the programs, which leaves stopped workers alone."""
     app = f"examples.problems.{name}:app"
-    return workers(app, WORKERS, "--stopped-kill", "0", cwd=ROOT, env=env)
+    return workers(app, WORKERS, "--stopped-kill", "0", *options, cwd=ROOT, env=env)
 
 
 def spent(pids: Iterable[int], do: Callable[[], object]) -> tuple[float, float]:
@@ -75,6 +79,29 @@ def q21(requests: int) -> dict[str, Callable[[], Figures]]:
         "variable of the module": lambda: counted("q21_naive", requests),
         "copies by messages": lambda: counted("q21_copies", requests),
         "cluster.state.incr": lambda: counted("q21_right", requests),
+    }
+
+
+# Q23
+
+
+def waited(name: str, *options: str) -> Figures:
+    """Ask for something quick while one handler is busy for 2 s; who had to wait."""
+    with serve(name, "--no-access-log", *options) as cluster:
+        waits = asyncio.run(beside(cluster.url, "/long?seconds=2", 2.0))
+    return {
+        f"of {KEPT} kept connections stalled > 250 ms": waits.stalled(0.25),
+        "of 100 new ones > 100 ms": 100 * sum(wait > 0.1 for wait in waits.new) / len(waits.new),
+        "longest wait, ms": 1000 * waits.worst,
+    }
+
+
+def q23(requests: int) -> dict[str, Callable[[], Figures]]:
+    """The ways of Q23. How many requests there are is a matter of time."""
+    return {
+        "blocks its loop, as elsewhere": lambda: waited("q23_naive", *AS_ELSEWHERE),
+        "blocks its loop": lambda: waited("q23_naive"),
+        "cluster.offload": lambda: waited("q23_right"),
     }
 
 
@@ -240,11 +267,11 @@ def q29(requests: int) -> dict[str, Callable[[], Figures]]:
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("question", choices=("q21", "q24", "q29"))
+    parser.add_argument("question", choices=("q21", "q23", "q24", "q29"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=20_000, help="requests or messages a round")
     options = parser.parse_args()
-    ways = {"q21": q21, "q24": q24, "q29": q29}[options.question](options.count)
+    ways = {"q21": q21, "q23": q23, "q24": q24, "q29": q29}[options.question](options.count)
     rounds: dict[str, list[Figures]] = {way: [] for way in ways}
     for _ in range(options.rounds):
         for way, measure in ways.items():

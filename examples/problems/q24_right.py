@@ -14,7 +14,7 @@ from typing import cast
 from examples.problems.plain import application
 
 from tercio import cluster
-from tercio.bus.subscription import Policy
+from tercio.bus.mailbox import Policy
 
 POLICY = cast("Policy", os.environ.get("Q24_POLICY", "drop-oldest"))
 """What happens to a worker that is slow: it misses messages, or "block": `send` waits for it."""

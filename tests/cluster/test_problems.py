@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from examples.problems.load import ask_often
-from examples.problems.measure import flood_with_one_stopped, kill_and_wait
+from examples.problems.measure import AS_ELSEWHERE, flood_with_one_stopped, kill_and_wait
 from examples.problems.q29_collector import Collector
+from examples.problems.waits import beside
 
 from tercio.testing import Running, workers
+from tests.cluster.chaos.tiers import SLACK
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,6 +68,29 @@ def test_q21_copies_by_messages_give_numbers_twice_and_agree_in_the_end() -> Non
 def test_q21_no_two_requests_get_the_same_number() -> None:
     with serving("q21_right") as cluster:
         assert sorted(ask(cluster, 4000)) == list(range(1, 4001))
+
+
+# Q23
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stalls"),
+    [
+        ("q23_naive", AS_ELSEWHERE, True),
+        pytest.param("q23_naive", (), False, marks=linux),
+        ("q23_right", (), False),
+    ],
+    ids=["as elsewhere", "rescued", "offloaded"],
+)
+def test_q23_who_shares_a_worker_with_something_long_waits_unless_one_of_them_moves(
+    name: str, options: tuple[str, ...], stalls: bool
+) -> None:
+    with serving(name, 4, *options) as cluster:
+        waits = asyncio.run(beside(cluster.url, "/long?seconds=3", 3.0))
+    if stalls:
+        assert waits.stalled(2.0) > 0
+    else:
+        assert waits.stalled(0.25 * SLACK) == 0
 
 
 # Q24
