@@ -50,7 +50,8 @@ def _block(kind: str, seconds: float) -> None:
             while time.monotonic() < deadline:
                 pass
         case "holding":  # keeps it: one chain of calls in C, without a bytecode in between
-            power = (3, (1 << 4096) - 1, (1 << 4096) - 3)
+            # Small ones: between two of these the GIL can be had, and 10 ms are no block yet.
+            power = (3, (1 << 1024) - 1, (1 << 1024) - 3)
             once = min(_seconds_of(power) for _ in range(5))
             times = int(seconds / once)
             deque(itertools.starmap(pow, itertools.repeat(power, times)), maxlen=0)

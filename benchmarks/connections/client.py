@@ -68,7 +68,10 @@ class Connection(asyncio.Protocol):
             async with asyncio.timeout(PATIENCE):
                 await loop.sock_connect(sock, ("127.0.0.1", target.port))
                 _, connection = await loop.create_connection(
-                    cls, sock=sock, ssl=_CONTEXT if target.tls else None
+                    cls,
+                    sock=sock,
+                    ssl=_CONTEXT if target.tls else None,
+                    server_hostname="bench" if target.tls else None,
                 )
         except (OSError, TimeoutError) as error:
             sock.close()

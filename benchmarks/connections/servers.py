@@ -214,6 +214,7 @@ def _wait_until_ready(server: Running, process: "subprocess.Popen[bytes]", log: 
     deadline = time.monotonic() + LONGEST
     while len(server.pids()) < server.workers:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"it does not serve: {log.read_text()[-500:]}")
+            said = [line for line in log.read_text().splitlines() if "rror" in line]
+            raise RuntimeError(f"it does not serve: {said[0] if said else 'it was not ready'}")
         time.sleep(0.05)
     time.sleep(0.5)  # ready is what the application says; the server listens a little later
