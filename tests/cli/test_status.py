@@ -36,6 +36,10 @@ STATUS: Message = {
             "uptime": 61.0,
             "requests": 12345,
             "in_flight": 2,
+            "connections": 31,
+            "blocked": 3,
+            "blocked_seconds": 4.25,
+            "culprit": "shop/views.py:41 in report",
             "cpu_percent": 12.4,
             "memory_bytes": 312 << 20,
             "restarts": 3,
@@ -55,24 +59,36 @@ STATUS: Message = {
         },
     ],
     "last_reload": {"text": "generation 3 committed"},
+    "balance": {"asked": "least", "policy": "pull", "why": "the kernel refuses"},
+    "moves": {"drain": 7, "rebalance": 0, "rescue": 2, "sticky": 0, "stolen": 1, "rescues": 1},
+    "queues": [
+        {"slot": 0, "waiting": 0, "waiting_seconds": 0.0, "share": 0.5, "is_stuck": False},
+        {"slot": 1, "waiting": 4, "waiting_seconds": 0.06, "share": 0.5, "is_stuck": True},
+    ],
     "notes": ["generation 4: files changed since start"],
 }
 
 RENDERED = """\
 shop · serving · 2 of 3 workers ready · generation 3 · up 1h 01m · pid 4242
 http://127.0.0.1:8000 · uvicorn · tercio 0.1.0 · /run/tercio/shop
+balance pull · connections moved: 7 as workers left, 2 out of blocked workers, 1 accepted for \
+another worker
 
-SLOT  PID  GENERATION  STATE              UPTIME  RESTARTS  REQUESTS  CPU   MEMORY  LAST ERROR
-   0  101           -  ready                   -         0         -    -        -  -
-   1  102           3  draining (2 left)  1m 01s         3     12345  12%  312 MiB  \
-killed by SIGKILL
-   2    -           -  starts in 3.2s          -         7         -    -        -  \
-KeyError: 'DATABASE'
+SLOT  PID  GENERATION  STATE              UPTIME  RESTARTS  REQUESTS  CONNS  CPU   MEMORY  \
+LAST ERROR
+   0  101           -  ready                   -         0         -      -    -        -  -
+   1  102           3  draining (2 left)  1m 01s         3     12345     31  12%  \
+312 MiB  killed by SIGKILL
+   2    -           -  starts in 3.2s          -         7         -      -    -        \
+-  KeyError: 'DATABASE'
 
 last reload: generation 3 committed
 restarts are held back: 5 early deaths within 60 s
 slot 2 restarted: exited with 70; killed by SIGSEGV
 slot 1: recycled: memory 312 MiB > 300 MB
+balance pull, not least: the kernel refuses
+slot 1: 4 connections wait to be accepted, for 0.1s
+slot 1: its event loop was blocked 3 times, 4.2s in all, last at shop/views.py:41 in report
 generation 4: files changed since start
 """
 

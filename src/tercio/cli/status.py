@@ -13,10 +13,19 @@ from tercio.cli.text import cut, escape, table
 from tercio.units import human_duration, human_size
 
 _HEADER = (
-    "SLOT", "PID", "GENERATION", "STATE", "UPTIME", "RESTARTS", "REQUESTS", "CPU", "MEMORY",
-    "LAST ERROR",
+    "SLOT", "PID", "GENERATION", "STATE", "UPTIME", "RESTARTS", "REQUESTS", "CONNS", "CPU",
+    "MEMORY", "LAST ERROR",
 )  # fmt: skip
-_NUMBERS = ("SLOT", "PID", "GENERATION", "UPTIME", "RESTARTS", "REQUESTS", "CPU", "MEMORY")
+_NUMBERS = (
+    "SLOT", "PID", "GENERATION", "UPTIME", "RESTARTS", "REQUESTS", "CONNS", "CPU", "MEMORY",
+)  # fmt: skip
+_CAUSES = {
+    "drain": "as workers left",
+    "rebalance": "to even out",
+    "rescue": "out of blocked workers",
+    "sticky": "to their sessions' workers",
+    "stolen": "accepted for another worker",
+}
 _NOTHING = "-"
 
 
@@ -72,6 +81,15 @@ def _summary(status: Message) -> Iterator[str]:
             f"{_count(number(status, 'server_errors'))} with 5xx · {sum(running):g} in flight · "
             f"{sum(open_now):g} connections"
         )
+    if (moves := record(status, "moves")) is not None:
+        balance = record(status, "balance") or {}
+        parts = [
+            f"{_count(moved)} {how}"
+            for cause, how in _CAUSES.items()
+            if (moved := number(moves, cause))
+        ]
+        said = f"connections moved: {', '.join(parts)}" if parts else "no connection was moved"
+        yield escape(" · ".join(filter(None, (f"balance {text(balance, 'policy')}", said))))
 
 
 def _rows(status: Message) -> Iterator[tuple[str, ...]]:
@@ -98,6 +116,7 @@ def _rows(status: Message) -> Iterator[tuple[str, ...]]:
                     _duration(number(worker, "uptime")),
                     _count(number(slot, "restarts") if restarts is None else restarts),
                     _count(number(worker, "requests")),
+                    _count(number(worker, "connections")),
                     _percent(number(worker, "cpu_percent")),
                     _memory(worker),
                     _first_line(error),
@@ -109,7 +128,7 @@ def _rows(status: Message) -> Iterator[tuple[str, ...]]:
         if key not in occupied and (wait is not None or text(slot, "last_error")):
             state = "empty" if wait is None else f"starts in {human_duration(wait)}"
             cells = (_count(key), _NOTHING, _NOTHING, state, _NOTHING,
-                     _count(number(slot, "restarts")), _NOTHING, _NOTHING, _NOTHING,
+                     _count(number(slot, "restarts")), _NOTHING, _NOTHING, _NOTHING, _NOTHING,
                      _first_line(text(slot, "last_error")))  # fmt: skip
             rows.append((key or 0, cells))
     yield from (cells for _, cells in sorted(rows, key=lambda row: row[0]))
@@ -130,6 +149,21 @@ def _notes(status: Message) -> Iterator[str]:
     for worker in records(status, "workers"):
         if note := text(worker, "note"):
             yield f"slot {_count(number(worker, 'slot'))}: {escape(note)}"
+    if (balance := record(status, "balance")) is not None and (why := text(balance, "why")):
+        yield escape(f"balance {text(balance, 'policy')}, not {text(balance, 'asked')}: {why}")
+    for queue in records(status, "queues"):
+        if waiting := number(queue, "waiting"):
+            yield (
+                f"slot {_count(number(queue, 'slot'))}: {_count(waiting)} connections wait to be "
+                f"accepted, for {_duration(number(queue, 'waiting_seconds'))}"
+            )
+    for worker in records(status, "workers"):
+        if culprit := text(worker, "culprit"):
+            yield escape(
+                f"slot {_count(number(worker, 'slot'))}: its event loop was blocked "
+                f"{_count(number(worker, 'blocked'))} times, "
+                f"{_duration(number(worker, 'blocked_seconds'))} in all, last at {culprit}"
+            )
     if lost := number(status, "log_dropped"):
         yield f"primary: {_count(lost)} log lines dropped, nobody read them in time"
     for worker in records(status, "workers"):

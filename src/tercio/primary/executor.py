@@ -265,6 +265,8 @@ class Executor:
             self._say(worker, events.WorkerWarning(worker.id, str(error)))
             return
         if isinstance(meaning, events.Event):
+            if isinstance(meaning, events.WorkerBlocked):
+                worker.culprit = meaning.culprit
             self._say(worker, meaning)
         elif isinstance(meaning, tuple):
             worker.take_dump(*meaning)

@@ -36,6 +36,7 @@ def status_of(
         "server_errors": totals[Field.STATUS_5XX],
         "blocked": totals[Field.BLOCKED],
         "blocked_seconds": totals[Field.BLOCKED_US] / 1e6,
+        "moves": _moves(totals),
         "memory_limit_bytes": cluster.policy.limit_memory or None,
         "reload": _reload(cluster, now),
         "last_reload": _last_reload(cluster),
@@ -87,6 +88,7 @@ def _worker(
         "in_flight": row[Field.IN_FLIGHT],
         "connections": row[Field.CONNECTIONS],
         "blocked": row[Field.BLOCKED],
+        "blocked_seconds": row[Field.BLOCKED_US] / 1e6,
         "log_dropped": row[Field.LOG_DROPPED],
         "restarts": slot.restarts,
         "last_error": slot.last_error,
@@ -97,6 +99,7 @@ def _worker(
         footprint = footprints.get(process.process.pid)
         answer |= {
             "pid": process.process.pid,
+            "culprit": process.culprit,
             "cpu_percent": percent,
             "descriptors": descriptors,
             "memory_bytes": footprint.uss if footprint else None,
@@ -104,6 +107,21 @@ def _worker(
             "offloaded": _offloaded(children.get(process.process.pid, ()), footprints),
         }
     return answer
+
+
+def _moves(totals: Mapping[Field, int]) -> dict[str, object]:
+    """Connections that did not stay where they came, over all workers that there ever were."""
+    return {
+        "drain": totals[Field.MOVED_DRAIN],
+        "rebalance": totals[Field.MOVED_REBALANCE],
+        "rescue": totals[Field.MOVED_RESCUE],
+        "sticky": totals[Field.MOVED_STICKY],
+        "stolen": totals[Field.STOLEN],
+        "forwarded": totals[Field.FORWARDED],
+        "taken_back": totals[Field.TAKEN_BACK],
+        "unmoved": totals[Field.UNMOVED],
+        "rescues": totals[Field.RESCUES],
+    }
 
 
 def _offloaded(pids: Sequence[int], footprints: Footprints) -> dict[str, object]:

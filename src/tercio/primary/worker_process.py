@@ -30,6 +30,7 @@ class WorkerProcess:
         self.is_stack_wanted = False  # asked for, not published yet
         self.is_end_expected = False  # its channel has ended
         self.has_reported_cut = False
+        self.culprit = ""  # where its loop was last found blocked
         self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
         self.allowance = Allowance()
         self._heard: set[type] = set()
