@@ -111,6 +111,23 @@ def test_who_leaves_refuses_and_who_has_ended_is_given_nothing(run: Run) -> None
     run(main)
 
 
+def test_who_ends_refuses_all_that_is_in_its_inbox(run: Run) -> None:
+    async def main() -> None:
+        with Place() as place:
+            one, two = place.home(0).open(), place.home(1).open()
+            pairs = [pair() for _ in range(50)]
+            for _, server in pairs:
+                assert one.exchange.give(server, Luggage(), Cause.DRAIN, to=1)
+            two.exchange.close()
+            await until(lambda: len(one.back) == 50)
+            assert two.adopted == []
+            for client, _ in pairs:
+                assert not is_ended(client)
+                client.close()
+
+    run(main)
+
+
 def test_a_receiver_that_died_before_it_answered_gives_the_connection_back(run: Run) -> None:
     async def main() -> None:
         with Place() as place:

@@ -95,7 +95,8 @@ class Exchange:
         if self._loop is None:
             return
         self.shut()
-        self._hear()
+        while self._hear() == _BATCH:
+            pass
         self._loop.remove_reader(self._inboxes.fileno(self._seat))
         if self._timer is not None:
             self._timer.cancel()
@@ -222,20 +223,23 @@ class Exchange:
 
     # Taking
 
-    def _hear(self) -> None:
-        """In the loop: messages are there."""
+    def _hear(self) -> int:
+        """In the loop: messages are there. Returns how many it was."""
         todo: list[Callable[[], None]] = []
+        count = 0
         with self._lock:
             senders: set[int] = set()
-            for _ in range(_BATCH):
+            while count < _BATCH:
                 if (message := self._inboxes.receive(self._seat)) is None:
                     break
+                count += 1
                 taken = self._take(*message, senders, len(todo))
                 if taken is not None and self._host is not None:
                     todo.append(partial(self._host.adopt, *taken))
             self._wake(senders)
             todo += self._settle()
         self._do(todo)
+        return count
 
     def forward(self) -> int:
         """In the watchdog's thread, while the loop is blocked: pass on what is in the inbox.
