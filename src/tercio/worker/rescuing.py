@@ -30,7 +30,7 @@ async def begin(
     rescue = Rescue(mover, row, config.rescue_after, MainThread(), note)
     try:
         await rescue.start(asyncio.get_running_loop())
-    except CannotDetach as error:
+    except (CannotDetach, OSError) as error:  # descriptors may have run out
         # Elsewhere than on Linux nobody expects it.
         level = "warning" if sys.platform == "linux" else "info"
         note(level, f"no connection is rescued when the event loop is blocked: {error}")
