@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from benchmarks.uncounted import Uncounted
+
 CONNECTIONS: Final = 32
 INCREMENTS: Final = 100_000
 OURS: Final = "cluster.metrics"
@@ -175,40 +177,6 @@ async def _load(port: int, number: int) -> None:
             clients.create_task(ask(number // CONNECTIONS))
 
 
-class _Silent:
-    """Hooks that count nothing."""
-
-    def connection_made(self) -> None:
-        pass
-
-    def connection_lost(self) -> None:
-        pass
-
-    def request_begun(self) -> None:
-        pass
-
-    def request_ended(self, status: int, seconds: float) -> None:
-        pass
-
-    def request_refused(self, status: int) -> None:
-        pass
-
-    def connection_refused(self) -> None:
-        pass
-
-    def websocket_throttled(self) -> None:
-        pass
-
-    def websocket_opened(self) -> None:
-        pass
-
-    def websocket_closed(self) -> None:
-        pass
-
-    def app_failed(self) -> None:
-        pass
-
-
 def serve(cost: str, descriptor: int) -> None:
     """In a process of its own: serve until standard input ends."""
     import uvloop
@@ -221,7 +189,7 @@ def serve(cost: str, descriptor: int) -> None:
     from tercio.worker.counts import Counts
 
     shared = Shared.create(1)
-    counts: Hooks = _Silent() if cost == WITHOUT else Counts(shared.scoreboard.row(0))
+    counts: Hooks = Uncounted() if cost == WITHOUT else Counts(shared.scoreboard.row(0))
     visits = Metrics(shared, 0).counter("visits") if cost == BOTH else None
     start: Any = {
         "type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]

@@ -8,55 +8,24 @@ import argparse
 import asyncio
 import gc
 import socket
+from typing import cast
 
 import uvloop
+from benchmarks.uncounted import Uncounted
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Scoreboard
+from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.servers.tercio import TercioServer
 from tercio.worker.counts import Counts
 from tercio.worker.importer import load
 
 
-class Nothing:
-    """`Hooks` that count nothing."""
-
-    def connection_made(self) -> None:
-        pass
-
-    def connection_lost(self) -> None:
-        pass
-
-    def request_begun(self) -> None:
-        pass
-
-    def request_ended(self, status: int, seconds: float) -> None:
-        pass
-
-    def request_refused(self, status: int) -> None:
-        pass
-
-    def connection_refused(self) -> None:
-        pass
-
-    def websocket_throttled(self) -> None:
-        pass
-
-    def websocket_opened(self) -> None:
-        pass
-
-    def websocket_closed(self) -> None:
-        pass
-
-    def app_failed(self) -> None:
-        pass
-
-
 async def serve(app: str, port: int, hooks: Hooks) -> None:
     with socket.create_server(("127.0.0.1", port), backlog=4096) as listener:
         server = TercioServer(Config(access_log=False), lambda level, text: None)
-        await server.start(load(app, "", factory=False), [listener], hooks)
+        await server.start(cast("App", load(app, "", factory=False)), [listener], hooks)
         gc.freeze()  # as a worker does
         gc.set_threshold(2000, 10, 10)
         await server.serve()
@@ -69,5 +38,5 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--counts", action="store_true", help="count as a worker does")
     options = parser.parse_args()
-    hooks = Counts(Scoreboard.create(1).row(0)) if options.counts else Nothing()
+    hooks = Counts(Scoreboard.create(1).row(0)) if options.counts else Uncounted()
     uvloop.run(serve(options.app, options.port, hooks))

@@ -18,6 +18,7 @@ import uvloop
 
 from tercio.config import Config
 from tercio.http.asgi import App
+from tercio.http.traffic import Traffic
 from tercio.servers.port import Server
 
 LIMIT = 30.0  # seconds for anything that is waited for
@@ -33,6 +34,7 @@ class Counts:
     def __init__(self) -> None:
         self.made = self.lost = self.begun = self.failed = self.opened = self.closed = 0
         self.throttled = self.turned_away = 0
+        self.traffic = Traffic()
         self.statuses: list[int] = []
         self.refused: list[int] = []
 
@@ -78,6 +80,9 @@ class Counts:
 
     def websocket_closed(self) -> None:
         self.closed += 1
+
+    def traffic_passed(self) -> None:
+        pass
 
     def app_failed(self) -> None:
         self.failed += 1

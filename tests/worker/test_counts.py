@@ -31,6 +31,7 @@ def test_a_turn_later_all_that_ended_is_counted(row: Row) -> None:
         statuses = (100, 200, 204, 304, 404, 405, 410, 500, 0)
         for _ in range(len(statuses) + 1):
             counts.request_begun()
+        counts.traffic.received, counts.traffic.sent = 700, 9000
         for status in statuses:
             counts.request_ended(status, 0.5)
         await asyncio.sleep(0)
@@ -41,7 +42,8 @@ def test_a_turn_later_all_that_ended_is_counted(row: Row) -> None:
     statuses = [row[field] for field in range(Field.STATUS_1XX, Field.STATUS_5XX + 1)]
     assert statuses == [1, 2, 1, 3, 1]
     assert row[Field.DURATION_US] == 4_500_000
-    assert row[Field.BLOCKED] == 0, "the word behind is somebody else's"
+    assert (row[Field.RECEIVED_BYTES], row[Field.SENT_BYTES]) == (700, 9000)
+    assert row.words[Field.SENT_BYTES + 1] == 0, "the word behind is somebody else's"
 
 
 def test_each_request_counts_under_the_first_bound_that_it_did_not_exceed(row: Row) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 from tercio.dataplane.segment import Segment
 
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 """Version of the words below; a worker of another layout refuses to attach."""
 
 _MAGIC: Final = 0x5445_5243_494F_0001
@@ -28,8 +28,8 @@ class Field(IntEnum):
     """The words of a row. Counters from `FIRST_COUNTER` on are folded, the others are gauges.
 
     Each part has a range to grow in: the server's counts 16 to 31, the bus 9 to 11 and 32 to 47,
-    the state 12 to 15 and 48 to 63, connections 64 to 79, durations 96 to 119, more gauges 120 to
-    127.
+    the state 12 to 15 and 48 to 63, connections 64 to 79, what each request changes 80 to 95,
+    durations 96 to 119, more gauges 120 to 127.
     """
 
     PID = 0
@@ -45,13 +45,6 @@ class Field(IntEnum):
     STATE_HOLDING = 13  # the same of holding the state's write lock, or trying to
     STATE_USED = 14  # bytes, in the row of the one process that looks after the state
     STATE_KEYS = 15
-    REQUESTS = 16  # requests ended
-    STATUS_1XX = 17
-    STATUS_2XX = 18
-    STATUS_3XX = 19
-    STATUS_4XX = 20
-    STATUS_5XX = 21
-    DURATION_US = 22  # sum over all requests, microseconds
     BLOCKED = 23  # times the loop was found blocked
     BLOCKED_US = 24
     LOG_DROPPED = 25
@@ -80,6 +73,15 @@ class Field(IntEnum):
     UNMOVED = 71  # connections that nobody took, or that could not be sent
     STOLEN = 72  # connections accepted from the queues of other slots
     RESCUES = 73  # times that connections were rescued from this worker's blocked loop
+    REQUESTS = 80  # requests ended
+    STATUS_1XX = 81
+    STATUS_2XX = 82
+    STATUS_3XX = 83
+    STATUS_4XX = 84
+    STATUS_5XX = 85
+    DURATION_US = 86  # sum over all requests, microseconds
+    RECEIVED_BYTES = 87
+    SENT_BYTES = 88
     DURATIONS = 96  # the first of the counts by `DURATION_BOUNDS`
     SLOT = 120
     GENERATION = 121

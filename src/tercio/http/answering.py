@@ -174,8 +174,10 @@ class Answering(Reading):
 
     def _say_no(self, reason: BadRequest) -> None:
         text = reason.text.encode("ascii", "replace")
+        data = plain(self.service.head_lines, reason.status, text)
+        self.service.traffic.sent += len(data)
         self.service.hooks.request_refused(reason.status)
-        self.transport.write(plain(self.service.head_lines, reason.status, text))
+        self.transport.write(data)
         self.close()
 
     def _become_websocket(self, scope: dict[str, Any], rest: bytes) -> None:

@@ -2,9 +2,21 @@
 
 from typing import Protocol
 
+from tercio.http.traffic import Traffic
+
 
 class Hooks(Protocol):
     """Called on the request path, by the loop's thread: count, and return."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the server adds to. Asked for once."""
+
+    def traffic_passed(self) -> None:
+        """Look at `traffic`: it may have grown without the end of a request.
+
+        Called about once a second as long as something passes, and at the server's end.
+        """
 
     def connection_made(self) -> None: ...
     def connection_adopted(self) -> None:

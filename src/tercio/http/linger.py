@@ -41,6 +41,7 @@ class Lingering(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._left -= len(data)
+        self._service.traffic.received += len(data)
         if self._left < 0:
             # Not closed at once: the client has the rest of the time to look at its answer.
             self.transport.pause_reading()

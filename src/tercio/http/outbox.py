@@ -10,7 +10,7 @@ from tercio.http.stalls import Stall
 
 
 class Outbox:
-    """What goes out is written to the transport itself; this is about what must wait."""
+    """What goes out may always be written; who sends much is to wait while it is full."""
 
     __slots__ = ("_freed", "_pong", "_service", "_stall", "_transport", "is_full")
 
@@ -22,6 +22,11 @@ class Outbox:
         self._pong: bytes | None = None  # to be sent when it isn't any more
         self._stall = Stall()
 
+    def write(self, data: bytes) -> None:
+        """Send ``data``, which is counted, whether or not there is room."""
+        self._service.traffic.sent += len(data)
+        self._transport.write(data)
+
     def pause(self) -> None:
         self.is_full = True
         self._freed = self._service.loop.create_future()
@@ -29,7 +34,7 @@ class Outbox:
     def resume(self) -> None:
         self.free()
         if self._pong is not None:
-            self._transport.write(self._pong)
+            self.write(self._pong)
             self._pong = None
 
     def free(self) -> None:
@@ -50,7 +55,7 @@ class Outbox:
             # The client pings and reads nothing: RFC 6455 lets us answer the last ping only.
             self._pong = pongs[-1]
         else:
-            self._transport.write(b"".join(pongs))
+            self.write(b"".join(pongs))
 
     def end(self) -> None:
         """Nothing more is written but what waits."""

@@ -55,6 +55,7 @@ class Reading(Parsing):
 
     def data_received(self, data: bytes) -> None:
         if not self.reads_on:
+            self.service.traffic.received += len(data)
             return
         size = len(data)
         if size <= _SLICE or self.receiving is not None:
@@ -83,6 +84,7 @@ class Reading(Parsing):
     def _read(self, data: bytes | memoryview) -> int:
         """Read as much as the parser takes at once: all, or up to an upgrade."""
         size = self._chunk = len(data)
+        self.service.traffic.received += size
         if self.in_head:
             self._head_size += size
         elif self.receiving is None:
@@ -98,6 +100,7 @@ class Reading(Parsing):
             if self.reads_on:
                 self.refuse(_reason(error, self.service))
         if upgrade_at is not None:
+            self.service.traffic.received -= size - upgrade_at  # they are the WebSocket's
             if self.reads_on:  # the answer may have been the last already
                 self._leave_http()
             return int(upgrade_at)

@@ -173,7 +173,7 @@ class Request(Response):
         """ASGI's ``receive``."""
         if self.expects_continue and not self.is_gone and self.stage == START:
             self.expects_continue = False
-            self.connection.transport.write(_CONTINUE)
+            self.write(_CONTINUE)
         while not self.is_gone and self.stage != DONE:
             body = self._body
             if body or (self.is_whole and not self._is_told):

@@ -240,11 +240,14 @@ class Response:
             if head is not None:
                 self._note_head()
             if data:
-                self.connection.transport.write(data)
+                connection = self.connection
+                connection.service.traffic.sent += len(data)
+                connection.transport.write(data)
         else:
             # A copy of a large body costs more than a second buffer.
             if head is not None:
                 self._note_head()
+            self.connection.service.traffic.sent += sum(map(len, parts))
             self.connection.transport.writelines(parts)
         if more:
             self.stage = BODY
@@ -257,7 +260,7 @@ class Response:
         if self.stage == HEAD and self._head is not None and not self.is_gone:
             head = b"".join(self._head)
             self._note_head()
-            self.connection.transport.write(head)
+            self.write(head)
 
     def _note_head(self) -> None:
         self._head = None
@@ -277,9 +280,7 @@ class Response:
         self.keep_alive = False
         self._note_head()
         service = self.connection.service
-        self.connection.transport.write(
-            plain(service.head_lines, status, text, has_body=self.has_body)
-        )
+        self.write(plain(service.head_lines, status, text, has_body=self.has_body))
         self.stage = DONE
         self.finish()
 
@@ -287,7 +288,12 @@ class Response:
         if self.scope["http_version"] == "1.0":
             return  # RFC 9110, 15.2: never to a 1.0 client
         lines = b"".join([line(b"link", link) for link in message["links"]])
-        self.connection.transport.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
+        self.write(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % lines)
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, which is counted."""
+        self.connection.service.traffic.sent += len(data)
+        self.connection.transport.write(data)
 
 
 def plain(head_lines: bytes, status: int, text: bytes, *, has_body: bool = True) -> bytes:

@@ -85,6 +85,7 @@ class Service:
         "sends_files",
         "settled",
         "state",
+        "traffic",
         "turns",
         "watch",
     )
@@ -105,6 +106,7 @@ class Service:
     ) -> None:
         self.app = app
         self.hooks = hooks
+        self.traffic = hooks.traffic
         self.limits = limits
         self.state = state
         self.root_path = root_path
@@ -253,6 +255,7 @@ class Service:
         for timer in (self._dated, self._sweeper):
             if timer is not None:
                 timer.cancel()
+        self.hooks.traffic_passed()
 
     def _sweep(self) -> None:
         """Look at every connection: one timer for all time-outs, none for each request.
@@ -274,6 +277,7 @@ class Service:
         # Cancelled before their first step, they could not take themselves out.
         for request in [each for each in self.running if each.task and each.task.done()]:
             self.running.discard(request)
+        self.hooks.traffic_passed()
         if self.connections:
             self._sweeper = self.loop.call_later(self._period, self._sweep)
 

@@ -73,12 +73,13 @@ class WebSocket(asyncio.Protocol):
         service.joined(self)
         service.hooks.websocket_opened()
         if rest:
+            service.traffic.received += len(rest)
             self._intake.keep(rest)
         answer = examine(self._scope, deflate=service.limits.websocket_deflate)
         if isinstance(answer, Refusal):
             service.hooks.request_refused(answer.status)
             head_lines = service.head_lines + answer.lines
-            self.transport.write(plain(head_lines, answer.status, answer.text.encode()))
+            self._outbox.write(plain(head_lines, answer.status, answer.text.encode()))
             self._finish()
             return
         self._opening = Opening(self._scope, answer)
@@ -112,7 +113,7 @@ class WebSocket(asyncio.Protocol):
                 self.fail(frames.INTERNAL_ERROR, "keepalive ping timeout")
                 return
             if ping is not None:
-                self.transport.write(frames.frame(frames.FIN | frames.PING, ping))
+                self._outbox.write(frames.frame(frames.FIN | frames.PING, ping))
         elif self._phase is Phase.CLOSING and now >= self._closes_by:
             self._end()
 
@@ -124,6 +125,7 @@ class WebSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._is_heard = True
+        self._service.traffic.received += len(data)
         self._intake.take(data)
 
     def eof_received(self) -> None:
@@ -145,14 +147,14 @@ class WebSocket(asyncio.Protocol):
     def closed(self, code: int, reason: str) -> None:
         """The client's close frame came."""
         if self._phase is _OPEN:
-            self.transport.write(frames.close_frame(code, reason))
+            self._outbox.write(frames.close_frame(code, reason))
             self._intake.inbox.end(code, reason)
         self._finish()
 
     def fail(self, code: int, reason: str) -> None:
         """End it for a fault of the client's."""
         if self._phase is _OPEN:
-            self.transport.write(frames.close_frame(code, reason))
+            self._outbox.write(frames.close_frame(code, reason))
             self._intake.inbox.end(code, reason)
         self._linger()
 
@@ -160,7 +162,7 @@ class WebSocket(asyncio.Protocol):
 
     def _begin_close(self, code: int, reason: str) -> None:
         """Send a close frame, and wait for the client's."""
-        self.transport.write(frames.close_frame(code, reason))
+        self._outbox.write(frames.close_frame(code, reason))
         self._phase = Phase.CLOSING
         self._closes_by = self._service.now + CLOSE_TIMEOUT
         self._intake.inbox.end(code, reason)
@@ -232,7 +234,7 @@ class WebSocket(asyncio.Protocol):
             self._begin_close(code, "")
         elif self._phase is Phase.OPENING:
             assert self._opening is not None
-            self.transport.write(self._opening.give_up(self._service.head_lines))
+            self._outbox.write(self._opening.give_up(self._service.head_lines))
             self._finish()
 
     async def _send(self, message: Message) -> None:
@@ -256,7 +258,9 @@ class WebSocket(asyncio.Protocol):
             if self._deflate is not None and len(content) >= WORTH_IT:
                 content = self._deflate.deflate(content)
                 first |= frames.COMPRESSED
-            self.transport.write(frames.frame(first, content))
+            frame = frames.frame(first, content)
+            self._service.traffic.sent += len(frame)  # not `Outbox.write`: a call costs as much
+            self.transport.write(frame)
         elif message["type"] == "websocket.close":
             code = message.get("code") or frames.NORMAL
             self._begin_close(code, message.get("reason") or "")
@@ -282,7 +286,7 @@ class WebSocket(asyncio.Protocol):
         assert opening is not None
         data = opening.say(message, self._service.head_lines)
         if data:
-            self.transport.write(data)
+            self._outbox.write(data)
         if opening.outcome is Outcome.REFUSED:
             self._is_closed_by_app = True
             self._finish()

@@ -103,6 +103,8 @@ _HELP: Final = {
     "REFUSED": "Requests that no application saw, being malformed, too large or too slow",
     "PEERS_REFUSED": "Connections closed as they came, as their client had too many",
     "WS_THROTTLED": "Times that a WebSocket had to wait, as it had sent too many messages",
+    "RECEIVED_BYTES": "Bytes of requests and WebSockets that were read, heads included, TLS not",
+    "SENT_BYTES": "Bytes of answers and WebSockets that were written, heads included, TLS not",
     "FORWARDED": "Connections passed on, as the worker that they were given to was blocked",
     "ADOPTED": "Connections taken over from other workers",
     "TAKEN_BACK": "Connections whose new worker died before it read them",

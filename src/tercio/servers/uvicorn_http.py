@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from tercio.servers.uvicorn_state import State
+from tercio.servers.uvicorn_transport import CountedTransport
 
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a request's head. The parser itself has no limit, and would take all memory."""
@@ -107,13 +108,18 @@ class HttpProtocol(HttpToolsProtocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        counted = CountedTransport(transport, self.shared)
+        super().connection_made(cast("asyncio.Transport", counted))
         self.shared.hooks.connection_made()
         if self.shared.is_draining:
             self.begin_drain()
 
     def data_received(self, data: bytes) -> None:
         self._chunk = len(data)
+        shared = self.shared
+        shared.traffic.received += self._chunk
+        if not shared.is_fresh:
+            shared.refresh()
         self._first = 0 if self.is_receiving else self._chunk
         if self._head >= 0:
             if self._head > HEAD_LIMIT:
@@ -142,8 +148,6 @@ class HttpProtocol(HttpToolsProtocol):
         # counted, only bounded by the transport's reads of 256 KiB.
         self._head = self._first
         self._first = 0
-        if not self.shared.is_fresh:
-            self.shared.refresh()
         HttpToolsProtocol.on_message_begin(self)
 
     def on_headers_complete(self) -> None:

@@ -23,8 +23,9 @@ class State(ServerState):
     ) -> None:
         super().__init__()
         self.hooks = hooks
+        self.traffic = hooks.traffic
         self.error_log = ErrorLog("uvicorn.error", hooks)
-        self.is_fresh = False  # whether default_headers carry this second's date
+        self.is_fresh = False  # whether default_headers carry this second's date, and bytes count
         self.is_draining = False
         self.quiet = 0.0  # seconds a kept-alive connection must be idle to be closed in a drain
         self.goodbye: tuple[int, str] | None = None  # close code and reason, once WebSockets end
@@ -35,17 +36,17 @@ class State(ServerState):
         self._timer: asyncio.TimerHandle | None = None
 
     def refresh(self) -> None:
-        """Write this second's date, for the first request in a second.
+        """Write this second's date, for the first bytes in a second, and tell of them later.
 
-        uvicorn does so ten times a second for ever; without requests nothing happens here.
+        uvicorn does so ten times a second for ever; without traffic nothing happens here.
         """
         self.is_fresh = True
         if self._date_header:
             date = (b"date", formatdate(usegmt=True).encode())
             self.default_headers = [date, *self._headers]
-            self._timer = self._loop.call_later(1.0, self._grow_stale)
         else:
             self.default_headers = self._headers
+        self._timer = self._loop.call_later(1.0, self._grow_stale)
 
     def connection_left(self) -> None:
         """A connection is gone, after it was taken from ``connections``."""
@@ -94,9 +95,11 @@ class State(ServerState):
         """Let no timer stay behind."""
         if self._timer is not None:
             self._timer.cancel()
+        self.hooks.traffic_passed()
 
     def _grow_stale(self) -> None:
         self.is_fresh = False
+        self.hooks.traffic_passed()
 
 
 class ErrorLog(logging.Logger):

@@ -32,11 +32,20 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.shared = server_state
         self.is_ended = False  # by us, with a goodbye
+        self.is_asked = False
         self.app = cast("ASGI3Application", self._witnessed(cast("App", self.app)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.shared.hooks.websocket_opened()
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_asked:
+            self.shared.traffic.received += len(data)
+        self.is_asked = True  # with the head, which came over HTTP and was counted there
+        if not self.shared.is_fresh:
+            self.shared.refresh()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -6,13 +6,15 @@ from bisect import bisect_left
 from typing import Final
 
 from tercio.dataplane.scoreboard import DURATION_BOUNDS, Field, Row
+from tercio.http.traffic import Traffic
 
 # Plain numbers: looking up a member of an enum costs as much as the count itself.
 _IN_FLIGHT: Final = int(Field.IN_FLIGHT)
 _CONNECTIONS: Final = int(Field.CONNECTIONS)
 _WEBSOCKETS: Final = int(Field.WEBSOCKETS)
 _REQUESTS: Final = int(Field.REQUESTS)
-_DURATION_US: Final = int(Field.DURATION_US)
+_RECEIVED_BYTES: Final = int(Field.RECEIVED_BYTES)
+_SENT_BYTES: Final = int(Field.SENT_BYTES)
 _ERRORS: Final = int(Field.ERRORS)
 _ACCEPTED: Final = int(Field.ACCEPTED)
 _REFUSED: Final = int(Field.REFUSED)
@@ -20,9 +22,9 @@ _PEERS_REFUSED: Final = int(Field.PEERS_REFUSED)
 _WS_THROTTLED: Final = int(Field.WS_THROTTLED)
 _DURATIONS: Final = int(Field.DURATIONS)
 
-# Requests, the statuses by their first digit and the durations lie side by side: packed at once,
-# they cost half of what an array costs that is made for them.
-_ENDED: Final = struct.Struct(f"{_DURATION_US + 1 - _REQUESTS}Q")
+# Requests, the statuses by their first digit, the durations and the bytes lie side by side: packed
+# at once, they cost half of what an array costs that is made for them.
+_ENDED: Final = struct.Struct(f"{_SENT_BYTES + 1 - _REQUESTS}Q")
 _ENDED_AT: Final = _REQUESTS * struct.calcsize("Q")
 
 _BELOW: Final = (-1.0, *DURATION_BOUNDS)
@@ -55,10 +57,12 @@ class Counts:
         "_refused",
         "_websockets",
         "_words",
+        "traffic",
     )
 
     def __init__(self, row: Row) -> None:
         self._words = row.words
+        self.traffic = Traffic()
         self._accepted = self._connections = self._websockets = self._errors = 0
         self._in_flight = self._refused = 0
         self._duration = 0.0  # seconds
@@ -85,6 +89,7 @@ class Counts:
         self._connections -= 1
         if not self._is_stored:
             self._store()  # nobody is to see the connection gone and its request under way
+        self.traffic_passed()
         self._words[_CONNECTIONS] = self._connections
 
     def request_begun(self) -> None:
@@ -131,6 +136,10 @@ class Counts:
         self._websockets -= 1
         self._words[_WEBSOCKETS] = self._websockets
 
+    def traffic_passed(self) -> None:
+        self._words[_RECEIVED_BYTES] = self.traffic.received
+        self._words[_SENT_BYTES] = self.traffic.sent
+
     def app_failed(self) -> None:
         self._errors += 1
         self._words[_ERRORS] = self._errors
@@ -160,4 +169,6 @@ class Counts:
             fours,
             fives,
             int(self._duration * 1e6),
+            self.traffic.received,
+            self.traffic.sent,
         )
