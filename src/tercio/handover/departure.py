@@ -66,6 +66,7 @@ class Departure:
         self._stay: Callable[[], None] | None = None
         self._look: Callable[[], None] | None = None
         self._is_scheduled = False
+        self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._looked = 0.0
@@ -77,7 +78,7 @@ class Departure:
 
     @property
     def outstanding(self) -> int:
-        return self._exchange.outstanding + self.lingers()
+        return self._exchange.outstanding + (not self._is_over and self.lingers())
 
     def begin(self, limit: float, stay: Callable[[], None], look: Callable[[], None]) -> None:
         self._stay, self._look = stay, look
@@ -87,9 +88,12 @@ class Departure:
         self._tick()
 
     def end(self) -> None:
-        if self._look is None:
+        if self._look is None or self._is_over:
             return
-        self._stay = self._look = None
+        # From here on nothing may come, sessions of this worker included: what is left is cut.
+        self._exchange.shut()
+        self._is_over = True
+        self._stay = None
         self._resting.clear()
         self._mover.service.watch = self._next_watch
         for timer in (self._timer, self._closing):
@@ -106,7 +110,7 @@ class Departure:
         """Some are where they were sent: there is room for more on their way."""
         if self._look is not None:
             self._schedule()
-            self._look()
+            self._look()  # also when it is over: a drain ends when nothing is on its way any more
 
     # What the service tells: a `http.hooks.Watch`
 
@@ -128,7 +132,7 @@ class Departure:
     # Sending away
 
     def _tick(self) -> None:
-        if self._look is None:
+        if self._is_over:
             return
         self._timer = self._loop.call_later(_PERIOD, self._tick)
         now = monotonic()
@@ -143,13 +147,13 @@ class Departure:
             self._look()  # nobody else tells that nothing is expected any more
 
     def _schedule(self) -> None:
-        if not self._is_scheduled and self._look is not None:
+        if not self._is_scheduled and not self._is_over:
             self._is_scheduled = True
             self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._is_scheduled = False
-        if self._look is None:
+        if self._is_over:
             return
         for _ in range(_BATCH):
             if not self._resting or not self._exchange.room or (to := self._to()) is None:

@@ -41,9 +41,6 @@ _NAP: Final = 0.02
 
 _SHORTEST: Final = 0.003
 
-_QUIET: Final = 3
-"""Looks in a row that find nothing, before the thread rests."""
-
 _WEARIEST: Final = 0.1
 """Seconds between two looks at a blocked loop from which nothing can be saved."""
 
@@ -111,6 +108,10 @@ class Rescue:
         self._state = state
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
         self._stop_end, self._wake_end = os.pipe()
+        self._epoll = detacher.epoll
+        self._poll = select.poll()
+        self._poll.register(self._epoll, select.POLLIN)
+        self._poll.register(self._stop_end, select.POLLIN)
         threading.Thread(target=self._run, name="tercio-rescue", daemon=True).start()
 
     def stop(self) -> None:
@@ -145,28 +146,26 @@ class Rescue:
 
     def _rest(self) -> bool:
         """Until something waits for the loop. False: no more."""
-        assert self._detacher is not None
         self._saved = None
         self._suspicion.begin(None, 0.0, 0.0)  # it holds a task that may be over
-        poll = select.poll()
-        poll.register(self._detacher.epoll, select.POLLIN)
-        poll.register(self._stop_end, select.POLLIN)
-        found = dict(poll.poll())
-        return self._stop_end not in found and not found[self._detacher.epoll] & select.POLLNVAL
+        return self._is_waited_for(None)
+
+    def _is_waited_for(self, limit: float | None) -> bool:
+        """Whether the loop has something to do within a limit; False also for the end of it all."""
+        found = dict(self._poll.poll(limit))
+        return self._stop_end not in found and found.get(self._epoll, 0) == select.POLLIN
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        quiet = 0
         nap = self._nap
-        while quiet < _QUIET and self._loop is not None:
+        while self._loop is not None:
             due = time.monotonic() + nap
             time.sleep(nap)
             nap = self._nap
             moment = self._moments.now()
             if moment is None:
-                quiet += 1
-                continue
-            quiet = 0
-            if self._is_blocked(loop, moment, due) and not self._save_all(loop, moment):
+                if not self._is_waited_for(0):
+                    return
+            elif self._is_blocked(loop, moment, due) and not self._save_all(loop, moment):
                 nap = min(2 * nap, _WEARIEST)
 
     def _is_blocked(self, loop: asyncio.AbstractEventLoop, moment: Moment, due: float) -> bool:

@@ -12,6 +12,7 @@ from tercio.core import affinity
 from tercio.core.model import SEATS_PER_SLOT, WorkerId
 from tercio.dataplane.owners import Owners
 from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
+from tercio.dataplane.tickets import Tickets
 from tercio.handover.consignment import MOST_DATA, Cause
 from tercio.handover.mover import Mover
 from tercio.http.belonging import Belonging
@@ -33,7 +34,7 @@ class Sticky:
         keys: SessionKeys,
         owners: Owners,
         scoreboard: Scoreboard,
-        workers: int,
+        tickets: Tickets,
         secret: bytes,
         proxies: Proxies | None,
     ) -> None:
@@ -41,7 +42,8 @@ class Sticky:
         self._keys = keys
         self._owners = owners
         self._scoreboard = scoreboard
-        self._slots = workers // SEATS_PER_SLOT
+        self._tickets = tickets
+        self._slots = tickets.seats // SEATS_PER_SLOT
         self._secret = secret
         self._proxies = proxies
         self._used = 0.0  # when a request came for a session of ours
@@ -98,20 +100,24 @@ class Sticky:
         found = {}
         for seat in range(self._slots * SEATS_PER_SLOT):
             words = self._scoreboard.row(seat).words
-            if words[Field.PHASE] == WorkerPhase.SERVING and words[Field.INCARNATION]:
+            if words[Field.PHASE] == WorkerPhase.SERVING and self._is_open(seat):
                 found[seat // SEATS_PER_SLOT] = words[Field.INCARNATION]
         return found
 
     def _seat(self, worker: WorkerId) -> int | None:
-        """Where a worker lives; None if it is gone, or not there yet."""
+        """Where a worker lives; None if it is gone, or takes nothing any more, or not yet."""
         first = worker.slot * SEATS_PER_SLOT
         if worker.slot >= self._slots:
             return None
         for seat in range(first, first + SEATS_PER_SLOT):
             words = self._scoreboard.row(seat).words
-            if words[Field.INCARNATION] == worker.incarnation and words[Field.PHASE]:
+            if words[Field.INCARNATION] == worker.incarnation and self._is_open(seat):
                 return seat
         return None
+
+    def _is_open(self, seat: int) -> bool:
+        incarnation = self._scoreboard.row(seat).words[Field.INCARNATION]
+        return bool(incarnation) and self._tickets.door(seat) == incarnation
 
     def _is_alive(self, worker: tuple[int, int]) -> bool:
         return self._seat(WorkerId(*worker)) is not None

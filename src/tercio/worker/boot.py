@@ -117,7 +117,7 @@ def _sticky(boot: BootRecord, shared: Shared) -> Sticky | None:
         SessionKeys(config.sticky),
         shared.owners,
         shared.scoreboard,
-        shared.tickets.seats,
+        shared.tickets,
         boot.host,
         Proxies(config.forwarded_allow_ips) if config.proxy_headers else None,
     )
