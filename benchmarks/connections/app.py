@@ -50,17 +50,8 @@ def _block(kind: str, seconds: float) -> None:
             while time.monotonic() < deadline:
                 pass
         case "holding":  # keeps it: one chain of calls in C, without a bytecode in between
-            # Small ones: between two of these the GIL can be had, and 10 ms are no block yet.
-            power = (3, (1 << 1024) - 1, (1 << 1024) - 3)
-            once = min(_seconds_of(power) for _ in range(5))
-            times = int(seconds / once)
-            deque(itertools.starmap(pow, itertools.repeat(power, times)), maxlen=0)
-
-
-def _seconds_of(power: tuple[int, int, int]) -> float:
-    began = time.perf_counter()
-    pow(*power)
-    return time.perf_counter() - began
+            clock = itertools.starmap(time.monotonic, itertools.repeat(()))
+            deque(itertools.takewhile(deadline.__gt__, clock), maxlen=0)
 
 
 async def _body(receive: Any) -> bytes:
