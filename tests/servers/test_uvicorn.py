@@ -110,7 +110,7 @@ def test_the_limit_of_concurrency_is_kept() -> None:
 
 def test_running_out_of_descriptors_is_survived(loop: str) -> None:
     options = {"loop": loop, "log_level": "critical"}
-    with Rig(options=options, record={"rlimits": {"nofile": 40}}) as rig:
+    with Rig(options=options, record={"rlimits": {"nofile": 56}}) as rig:
         rig.serving()
         clients = [Client(rig.address) for _ in range(60)]
         for client in clients[:5]:
