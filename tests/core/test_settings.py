@@ -329,6 +329,7 @@ FIXED = {
     "uds_permissions",
     "backlog",
     "balance",
+    "sticky",
     "name",
     "runtime_dir",
 }
