@@ -5,18 +5,23 @@ import re
 import signal
 import socket
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
 from websockets.sync.client import connect as connect_websocket
 
+from tests.cluster.chaos.tiers import SLACK
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its connections move by Linux")
 
 APP = """
+import time
 from tercio import cluster
 
 async def app(scope, receive, send):
@@ -93,8 +98,8 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
-def start(cluster: Cluster, *options: str, workers: int = 3) -> Cluster:
-    cluster.write_app(APP)
+def start(cluster: Cluster, *options: str, workers: int = 3, app: str = APP) -> Cluster:
+    cluster.write_app(app)
     return cluster.start("-w", str(workers), *QUICK, "--no-access-log", *options)
 
 
@@ -230,6 +235,45 @@ def test_a_worker_that_leaves_keeps_its_sessions_while_they_are_used(
         pass
     assert now not in homes.values()
     assert Client(cluster, stack).ask("/", keys[0])[0] == now
+
+
+def test_no_request_of_a_session_fails_while_its_worker_ends(
+    cluster: Cluster, stack: ExitStack
+) -> None:
+    """Neither at the drain's limit nor in the application's shut-down after it."""
+    slow = APP.replace("await send({", "time.sleep(0.3); await send({", 1)
+    start(cluster, *BY_COOKIE, "--drain-timeout", "2", workers=2, app=slow)
+    is_over = threading.Event()
+
+    def poll(number: int) -> list[str]:
+        client = Client(cluster, stack)
+        seen = []
+        while not is_over.is_set():
+            seen.append(client.ask("/", f"Cookie: session=user-{number}")[0])
+            is_over.wait(0.02)
+        return seen
+
+    with ThreadPoolExecutor(4) as pool:
+        polls = [pool.submit(poll, number) for number in range(4)]
+        cluster.ask("reload")
+        cluster.wait("WorkerLeft", 2)
+        is_over.set()
+        homes = [each.result(PATIENCE) for each in polls]
+    old = {f"{slot}.1" for slot in range(2)}
+    assert all(seen[0] in old and seen[-1] not in old for seen in homes)
+    assert all(len(set(seen)) == 2 for seen in homes)  # changed once, and never back
+
+
+def test_a_stop_does_not_wait_for_sessions(cluster: Cluster, stack: ExitStack) -> None:
+    start(cluster, *BY_COOKIE, "--drain-timeout", "60", workers=2)
+    client = Client(cluster, stack)
+    home = client.ask("/", "Cookie: session=x")[0]
+    cluster.ask("reload", wait=False)
+    cluster.wait("WorkerDraining", 2)
+    assert client.ask("/", "Cookie: session=x")[0] == home
+    began = time.monotonic()
+    assert cluster.stop() == 0
+    assert time.monotonic() - began < 2.0 * SLACK
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ _WHOLE_LOOK: Final = 0.25
 _PATIENCE: Final = 5
 """Looks in a row that find nobody to give to: a sibling may be blocked for a moment."""
 
+_LINGERING_PART: Final = 0.6
+"""Of a drain's time, at its beginning: until then it stays for what is expected of it."""
+
 _CLOSING_PART: Final = 0.2
 """Of a drain's time, at its end: who asks and asks is never at rest, and is told to go then."""
 
@@ -69,6 +72,7 @@ class Departure:
         self._is_over = False
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._looked = 0.0
         self._alone = 0  # looks in a row that found nobody
         self.lingers: Callable[[], bool] = _no
@@ -85,6 +89,7 @@ class Departure:
         service = self._mover.service
         self._next_watch, service.watch = service.watch, self
         self._closing = self._loop.call_later(limit * (1 - _CLOSING_PART), self._end_here)
+        self._lingering = self._loop.call_later(limit * _LINGERING_PART, self._linger_no_more)
         self._tick()
 
     def end(self) -> None:
@@ -96,7 +101,7 @@ class Departure:
         self._stay = None
         self._resting.clear()
         self._mover.service.watch = self._next_watch
-        for timer in (self._timer, self._closing):
+        for timer in (self._timer, self._closing, self._lingering):
             if timer is not None:
                 timer.cancel()
 
@@ -177,6 +182,11 @@ class Departure:
         if sibling is None or sibling.is_stuck:
             return False
         return self._refused.get(seat) != sibling.incarnation
+
+    def _linger_no_more(self) -> None:
+        """Others serve what was expected here. Connections still go: none has to be closed."""
+        self.lingers = _no
+        self._exchange.shut()
 
     def _end_here(self) -> None:
         stay, self._stay = self._stay, None

@@ -50,6 +50,11 @@ class Sticky:
         self.mover: Mover | None = None
         """Who moves connections; until then all are served here."""
 
+    def begin_to_leave(self) -> None:
+        """From now on sessions count that are asked for again; until then all may be."""
+        if self._used:
+            self._used = monotonic()
+
     def is_in_use(self) -> bool:
         """Whether sessions of this worker are still asked for, so that it should stay."""
         return monotonic() - self._used < _LINGER

@@ -373,6 +373,7 @@ class Worker:
         if self._mover is not None and order.heirs is not None:
             away = self._mover.depart(order.heirs)
             if self._sticky is not None:
+                self._sticky.begin_to_leave()
                 away.lingers = self._sticky.is_in_use
         return await self._server.drain(
             order.limit, self._config.drain_quiet, order.close_code, order.close_at_once, away
