@@ -62,6 +62,24 @@ def test_idle_connections_go_through_reloads_without_one_reset(cluster: Cluster)
     cluster.until(lambda status: not any(w["connections"] for w in status["workers"]))
 
 
+@pytest.mark.chaos("C12")
+def test_many_reloads_fail_no_client_of_any_kind(cluster: Cluster) -> None:
+    least = {"quick": 200, "full": 100_000, "extreme": 1_000_000}[TIER]
+    cluster.write_app(release("one"))
+    cluster.start("-w", "2", *CALM, *SHORT)
+    with Load(cluster.port, fresh=12, kept=12, posts=24, think=0.02) as load:
+        reloads = trials("C12", 2, 50, 500)
+        for number in reloads:
+            cluster.ask("reload")
+            wait_left(cluster, 2 * number + 2)
+            due = least * (number + 1) // len(reloads)
+            while min(load.tally.answers[kind] for kind in ("fresh", "kept", "posts")) < due:
+                load.wait_for(50)
+    print(load.tally)
+    assert load.failures == []
+    assert load.tally.followed == 0
+
+
 def test_a_slot_that_is_given_up_leaves_its_connections_to_the_others(cluster: Cluster) -> None:
     cluster.start("-w", "4", *CALM, *SHORT)
     with Crowd(cluster.port, 80) as crowd:

@@ -42,7 +42,7 @@ class Shared:
     def create(cls, seats: int, ring_size: int = RING_SIZE, workers: int | None = None) -> Self:
         """Make it all for ``seats`` processes, with rings of ``ring_size`` bytes.
 
-        The first ``workers`` of them, or all, are workers: they give each other connections.
+        The first ``workers`` of them, or all, are workers that give each other connections.
         Raises `CouldNotStart` without memory or descriptors.
         """
         with ExitStack() as undo:
@@ -52,11 +52,13 @@ class Shared:
             undo.callback(series.close)
             rings = Rings.create(seats, ring_size)
             undo.callback(rings.close)
-            tickets = Tickets.create(seats if workers is None else workers)
-            undo.callback(tickets.close)
-            owners = Owners.create()
-            undo.callback(owners.close)
-            inboxes = Inboxes.create(tickets.seats)
+            tickets, owners, inboxes = None, None, None
+            if movers := seats if workers is None else workers:
+                tickets = Tickets.create(movers)
+                undo.callback(tickets.close)
+                owners = Owners.create()
+                undo.callback(owners.close)
+                inboxes = Inboxes.create(movers)
             undo.pop_all()
         return cls(scoreboard, series, rings, tickets, inboxes, owners)
 

@@ -20,10 +20,12 @@ from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
 from tercio.core.commands import Command, ShowStack, Spawn
 from tercio.core.health import HOLD_LIMIT
+from tercio.core.model import SEATS_PER_SLOT
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
 from tercio.errors import ConfigError, ControlError
+from tercio.primary import inboxes
 from tercio.primary.attachments import Attachments
 from tercio.primary.control import Control
 from tercio.primary.executor import Executor, Launching, Unfinished
@@ -344,8 +346,12 @@ class Primary:
                 version=__version__,
             )
         )
-        refused = setup.balancing.warnings(setup.listeners)
-        for text in (*start_warnings(setup.settings.config), *refused):
+        config = setup.settings.config
+        refused = [
+            *setup.balancing.warnings(setup.listeners),
+            *inboxes.warning(config, setup.size.most * SEATS_PER_SLOT),
+        ]
+        for text in (*start_warnings(config), *refused):
             self.journal.publish(events.ConfigWarning(text))
 
 

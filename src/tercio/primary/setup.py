@@ -16,6 +16,7 @@ from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
 from tercio.errors import CouldNotStart
 from tercio.primary.balancing import Balancing, balancing_of
+from tercio.primary.inboxes import seats_with_inboxes
 from tercio.primary.sizing import Size, size_of
 from tercio.primary.statedir import StateDir, open_statedir
 from tercio.settings import Settings, load
@@ -98,7 +99,8 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     claim = _claim(config)
     stack.callback(claim.release)
     workers = size.most * SEATS_PER_SLOT
-    shared = Shared.create(workers + config.attached, config.ring_size, workers)
+    movers = seats_with_inboxes(config, workers)
+    shared = Shared.create(workers + config.attached, config.ring_size, movers)
     stack.callback(shared.close)
     state = None
     if not config.redis:
