@@ -91,6 +91,17 @@ def test_a_slot_that_is_given_up_leaves_its_connections_to_the_others(cluster: C
         assert len(connections(cluster)) == 2
 
 
+@linux  # elsewhere workers share one listener, and nobody looks who has how many
+def test_new_workers_get_their_share_of_the_connections_that_are_there(cluster: Cluster) -> None:
+    cluster.start("-w", "2", *CALM, *SHORT)
+    with Crowd(cluster.port, 100) as crowd:
+        assert crowd.ask() == {"one": 100}
+        cluster.ask("scale", to="4")
+        cluster.until(lambda status: min(w["connections"] for w in status["workers"]) >= 20)
+        assert crowd.ask() == {"one": 100}
+        assert sum(connections(cluster)) == 100
+
+
 def test_a_recycled_worker_leaves_its_connections_to_its_successor(cluster: Cluster) -> None:
     cluster.start("-w", "2", *CALM, *SHORT)
     with Crowd(cluster.port, 40) as crowd:
