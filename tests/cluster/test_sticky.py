@@ -121,7 +121,7 @@ def test_a_session_goes_to_the_worker_that_made_it_over_whatever_connection(
     assert len(sessions) == 3
     for home, session in sessions.items():
         for size, client in enumerate(clients):
-            body = b"x" * (size * 5000)
+            body = b"x" * (size * 50_000)  # more than a message between workers holds
             found = [
                 client.ask(f"/?a=b&sid={session}", body=body),
                 client.ask("/", f"Cookie: other=1; session={session}", body=body),

@@ -5,15 +5,15 @@ end of its own seat. An inbox therefore outlives its worker, with what lies in i
 next to the seat throws away what was meant for another one, and the primary does when a worker is
 reaped, so that no copy of a connection keeps a client waiting for an end.
 
-A message has one descriptor at the most: the kernel drops those that a process cannot have, and
-with one it is clear which.
+The kernel drops descriptors that a process cannot have, the last ones first: who reads a message
+knows how many belong to it, and takes all or none.
 """
 
 import array
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, Self
 
@@ -28,7 +28,8 @@ _SEND_BUFFER: Final = 1 << 20  # bytes; the kernel gives what net.core.wmem_max 
 _KIND: Final = socket.SOCK_DGRAM if sys.platform == "darwin" else socket.SOCK_SEQPACKET
 _SEND_FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 _RECEIVE_FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-_ROOM: Final = socket.CMSG_SPACE(4)
+_MOST_FDS: Final = 2
+_ROOM: Final = socket.CMSG_SPACE(4 * _MOST_FDS)
 
 
 class Inboxes:
@@ -82,26 +83,26 @@ class Inboxes:
         """The receiving end of a seat, to wait on."""
         return self._inlets[seat].fileno()
 
-    def send(self, seat: int, data: bytes, fd: int | None = None) -> bool:
+    def send(self, seat: int, data: bytes, fds: Sequence[int] = ()) -> bool:
         """Put a message into an inbox, without waiting. False: it is not there.
 
         That is so when it is full, when this process or the user has too many descriptors on their
         way (ETOOMANYREFS), or when nobody has the receiving end any more.
         """
         extra = []
-        if fd is not None:
-            extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        if fds:
+            extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         try:
             self._outlets[seat].sendmsg([data], extra, _SEND_FLAGS)
         except OSError:
             return False
         return True
 
-    def receive(self, seat: int) -> tuple[bytes, int | None] | None:
-        """The next message of an inbox and its descriptor; None if there is none.
+    def receive(self, seat: int) -> tuple[bytes, list[int]] | None:
+        """The next message of an inbox and its descriptors; None if there is none.
 
-        A descriptor that this process could not have (MSG_CTRUNC) is None, and gone: whoever sent
-        it has a copy.
+        Descriptors that this process could not have (MSG_CTRUNC) are missing, and gone: whoever
+        sent them has copies.
         """
         try:
             size, extra, _, _ = self._inlets[seat].recvmsg_into(
@@ -109,30 +110,35 @@ class Inboxes:
             )
         except (BlockingIOError, InterruptedError, ConnectionError):
             return None
-        fds = array.array("i")
+        found = array.array("i")
         for level, kind, content in extra:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+                found.frombytes(content[: len(content) - len(content) % found.itemsize])
+        fds = found.tolist()
         if not size:
+            close_all(fds)
             return None  # the end: nobody can send any more
         if sys.platform == "darwin":
             for fd in fds:
                 os.set_inheritable(fd, False)
-        for fd in fds[1:]:
-            os.close(fd)
-        return bytes(self._buffer[:size]), fds[0] if fds else None
+        return bytes(self._buffer[:size]), fds
 
     def discard(self, seat: int) -> int:
         """Throw away what lies in the inbox of a dead worker; how many messages there were."""
         count = 0
         while (message := self.receive(seat)) is not None:
             count += 1
-            if message[1] is not None:
-                with suppress(OSError):
-                    os.close(message[1])
+            close_all(message[1])
         return count
 
     def close(self) -> None:
         """Close all ends of this process."""
         for end in (*self._outlets, *self._inlets.values()):
             end.close()
+
+
+def close_all(fds: Iterable[int]) -> None:
+    """Close what came with a message."""
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)

@@ -9,16 +9,20 @@ from tercio.dataplane.scoreboard import Field
 from tercio.errors import ProtocolError
 from tercio.http.luggage import Luggage
 
-MOST_DATA: Final = 64 << 10
-"""Bytes that may have been read of a connection that moves; with more it stays."""
+MOST_DATA: Final = 1 << 20
+"""Bytes that may have been read of a connection that moves; with more it stays. The loops read
+256 KiB at once."""
+
+_INLINE: Final = 64 << 10
+"""Bytes that a message holds itself; more of them lie in a file in memory that goes with it."""
 
 MOST_HOPS: Final = 4
 """Workers in a row that may pass a connection on without serving it."""
 
 # Kind and version; sender's seat and incarnation, receiver's seat and incarnation; ticket and
-# word; cause, hops, seconds idle, requests asked; bytes read follow.
-_GIVE: Final = struct.Struct("<2sHIHIHQBBdQ")
-_GIVE_MARK: Final = b"G\x01"
+# word; cause, hops, seconds idle, requests asked, bytes in a file; bytes read follow.
+_GIVE: Final = struct.Struct("<2sHIHIHQBBdQI")
+_GIVE_MARK: Final = b"G\x02"
 
 WAKE: Final = b"W\x01"
 """A message without a descriptor: one of your words has an answer."""
@@ -52,10 +56,18 @@ class Consignment:
     word: int
     cause: Cause
     luggage: Luggage
+    in_file: int = 0
+    """Bytes of the luggage that came in a file, and are not in it yet."""
+
+    @property
+    def needs_file(self) -> bool:
+        """Whether what was read is too much for the message."""
+        return len(self.luggage.data) > _INLINE
 
     def pack(self) -> bytes:
-        """The message."""
+        """The message, without what goes in a file."""
         luggage = self.luggage
+        data = b"" if self.needs_file else luggage.data
         head = _GIVE.pack(
             _GIVE_MARK,
             self.seat,
@@ -68,19 +80,35 @@ class Consignment:
             luggage.hops,
             luggage.idle,
             luggage.asked,
+            len(luggage.data) - len(data),
         )
-        return head + luggage.data
+        return head + data
 
     @classmethod
     def parse(cls, message: bytes) -> Self:
         """Raises `ProtocolError` for what is no such message."""
         if len(message) < _GIVE.size or message[:2] != _GIVE_MARK:
             raise ProtocolError("an inbox holds something that is no connection")
-        _, seat, incarnation, to, to_incarnation, ticket, word, cause, hops, idle, asked = (
-            _GIVE.unpack_from(message)
-        )
+        (
+            _,
+            seat,
+            incarnation,
+            to,
+            to_incarnation,
+            ticket,
+            word,
+            cause,
+            hops,
+            idle,
+            asked,
+            in_file,
+        ) = _GIVE.unpack_from(message)
+        if in_file > MOST_DATA:
+            raise ProtocolError("a connection moves with more than it may have been read of it")
         luggage = Luggage(idle, asked, hops, message[_GIVE.size :])
         try:
-            return cls(seat, incarnation, to, to_incarnation, ticket, word, Cause(cause), luggage)
+            return cls(
+                seat, incarnation, to, to_incarnation, ticket, word, Cause(cause), luggage, in_file
+            )
         except ValueError as error:
             raise ProtocolError(f"a connection moves for no known cause: {error}") from error

@@ -7,6 +7,7 @@ An idle worker has no timer here: there is one only while connections are on the
 """
 
 import asyncio
+import dataclasses
 import logging
 import os
 import socket
@@ -17,8 +18,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from tercio.dataplane.inboxes import Inboxes
+from tercio.dataplane.inboxes import Inboxes, close_all
 from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.dataplane.segment import anonymous_file
 from tercio.dataplane.tickets import TICKETS, Tickets
 from tercio.errors import ProtocolError
 from tercio.handover import siblings
@@ -166,13 +168,32 @@ class Exchange:
         sent = offer.consignment
         # The word first: the receiver may answer before this call returns.
         self._tickets.write(self._seat, sent.ticket, sent.word)
-        if not self._inboxes.send(sibling.seat, sent.pack(), connection.fileno()):
+        if not self._send(sent, connection):
             self._offers.end(offer)
             self._tickets.write(self._seat, sent.ticket, 0)
             return self._not_sent()
         if self._timer is None:
             self._in_loop(self._wait)
         return True
+
+    def _send(self, sent: Consignment, connection: socket.socket) -> bool:
+        if not sent.needs_file:
+            return self._inboxes.send(sent.to, sent.pack(), [connection.fileno()])
+        try:
+            file = anonymous_file("tercio-luggage")
+        except OSError:
+            return False
+        try:
+            with open(file, "wb", buffering=0, closefd=False) as writing:
+                written = writing.write(sent.luggage.data)
+            is_whole = written == len(sent.luggage.data)
+            return is_whole and self._inboxes.send(
+                sent.to, sent.pack(), [connection.fileno(), file]
+            )
+        except OSError:  # no memory for it
+            return False
+        finally:
+            os.close(file)
 
     def _not_sent(self) -> bool:
         self._row[Field.UNMOVED] += 1
@@ -278,18 +299,19 @@ class Exchange:
         return count, kept
 
     def _take(
-        self, message: bytes, fd: int | None, senders: set[int], coming: int
+        self, message: bytes, fds: list[int], senders: set[int], coming: int
     ) -> tuple[socket.socket, Luggage] | None:
         """Answer one message; the connection, if it is ours now."""
         if message == WAKE:
             return None
         try:
             sent = Consignment.parse(message)
-        except ProtocolError as error:
+            found = self._tickets.read(sent.seat, sent.ticket)
+        except (ProtocolError, IndexError) as error:
             _log.error("%s", error)
-            _close(fd)
+            close_all(fds)
             return None
-        found = self._tickets.read(sent.seat, sent.ticket)
+        luggage = _unpacked(sent, fds)
         host = self._host
         has_room = self._is_taking and host is not None and host.has_room(coming)
         decision = act(
@@ -297,17 +319,19 @@ class Exchange:
             meant_for=sent.to_incarnation,
             offered=sent.word,
             found=found,
-            has_descriptor=fd is not None,
+            has_descriptor=luggage is not None,
         )
         if decision in (Act.TAKE, Act.REFUSE):
             state = State.TAKEN if decision is Act.TAKE else State.REFUSED
             self._tickets.write(sent.seat, sent.ticket, answered(sent.word, state))
             senders.add(sent.seat)
-        if decision in (Act.DROP, Act.REFUSE) or fd is None:
-            _close(fd)
+        if decision in (Act.DROP, Act.REFUSE) or luggage is None:
+            close_all(fds)
             return None
         self._row[Field.ADOPTED] += 1
-        return socket.socket(fileno=fd), sent.luggage
+        connection, *files = fds
+        close_all(files)
+        return socket.socket(fileno=connection), luggage
 
     def _wake(self, senders: set[int]) -> None:
         """Tell who waits that there are answers. One whose inbox is full finds them by itself."""
@@ -333,6 +357,14 @@ class Exchange:
             _log.exception("a connection that moved cannot be served")
 
 
-def _close(fd: int | None) -> None:
-    if fd is not None:
-        os.close(fd)
+def _unpacked(sent: Consignment, fds: list[int]) -> Luggage | None:
+    """What came with a connection; None if something of it is missing."""
+    if len(fds) != 1 + bool(sent.in_file):
+        return None
+    if not sent.in_file:
+        return sent.luggage
+    try:
+        data = os.pread(fds[1], sent.in_file, 0)
+    except OSError:
+        return None
+    return dataclasses.replace(sent.luggage, data=data) if len(data) == sent.in_file else None
