@@ -1,8 +1,8 @@
 """Look after the store, in a thread: one process of all sweeps, syncs, and watches the size.
 
-It is the one that holds a lease in the store itself; when it dies the lease ends and another one
-takes it. What dead readers hold back is found within a second by that one; by the others, which
-are there when it is not, each minute and when they are told of a death.
+It is the one that holds a lease in the store itself. When it dies, another one finds that within
+five seconds; when its number has been given to another process by then, as the lease ends. What
+dead readers hold back is found within a second by that one, and by the others each minute.
 """
 
 import logging
@@ -43,6 +43,9 @@ class Ward(Protocol):
     def run_now(self, verb: Verb[R]) -> R:
         """See `StateEngine`."""
 
+    def owner_of(self, key: bytes) -> bytes | None:
+        """Who has a lock."""
+
 
 class Caretaker:
     """One thread, from `start` to `stop`."""
@@ -69,11 +72,6 @@ class Caretaker:
         self._woken.set()
         self._thread.join()
 
-    def look_for_dead(self) -> None:
-        """Do that soon. Any thread."""
-        self._readers_due = 0.0
-        self._woken.set()
-
     def _live(self) -> None:
         while not self._is_stopping:
             try:
@@ -92,7 +90,7 @@ class Caretaker:
         if (now := time.monotonic()) >= self._readers_due:
             self._readers_due = now + _READERS_EVERY
             self._ward.store.look_for_dead()
-        self._cares = self._ward.run_now(Acquire(LEASE, self._owner, _TTL)) is not None
+        self._cares = self._takes() or (self._bury() and self._takes())
         if not self._cares:
             self._show(0, 0)
             return
@@ -102,6 +100,16 @@ class Caretaker:
         if self._syncs:
             self._ward.store.sync()
         self._watch_size()
+
+    def _takes(self) -> bool:
+        return self._ward.run_now(Acquire(LEASE, self._owner, _TTL)) is not None
+
+    def _bury(self) -> bool:
+        """Give up the lease of one that is dead, whatever time it has left."""
+        owner = self._ward.owner_of(LEASE)
+        if owner is None or _lives(int(owner.partition(b"-")[0])):
+            return False
+        return self._ward.run_now(Release(LEASE, owner))
 
     def _watch_size(self) -> None:
         fill = self._ward.store.fill()
@@ -133,3 +141,13 @@ class Caretaker:
     def _show(self, used: int, keys: int) -> None:
         self._ward.words[Field.STATE_USED] = used
         self._ward.words[Field.STATE_KEYS] = keys
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, but alive
+    return True

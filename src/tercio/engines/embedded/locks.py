@@ -18,6 +18,12 @@ def acquire(table: Table, verb: Acquire, now: float) -> int | None:
     return token
 
 
+def owner(table: Table, key: bytes, now: float) -> bytes | None:
+    """Who has a lock."""
+    payload = payload_of(table.get(MAIN + key), key, Kind.LOCK, now)
+    return None if payload is None else payload[ID.size :]
+
+
 def renew(table: Table, verb: Renew, now: float) -> bool:
     """See the verb."""
     raw = table.get(MAIN + verb.key)

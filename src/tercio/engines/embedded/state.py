@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from tercio.dataplane.scoreboard import Field, Row
-from tercio.engines.embedded import steps
+from tercio.engines.embedded import locks, steps
 from tercio.engines.embedded.caretaker import Caretaker
 from tercio.engines.embedded.table import Store
 from tercio.engines.embedded.waiter import Waiter
@@ -122,10 +122,9 @@ class EmbeddedState:
         """How full the store is."""
         return self.store.fill()
 
-    def look_for_dead(self) -> None:
-        """A process has died, perhaps while it read. Any thread; it waits for nothing."""
-        if self.caretaker is not None:
-            self.caretaker.look_for_dead()
+    def owner_of(self, key: bytes) -> bytes | None:
+        """Who has a lock."""
+        return self.store.look(locks.owner, key, self._clock())
 
     def counters(self) -> dict[str, int]:
         return counters_of(self.words)
