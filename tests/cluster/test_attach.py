@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tercio.cluster.attachment import attach
-from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.dataplane.scoreboard import Field, Row, Scoreboard
 from tercio.errors import NoCluster
 from tercio.options import ATTACH_VARIABLE
 from tests.cluster.harness import Cluster
+from tests.worker.rig import until
 
 NewCluster = Callable[[], Cluster]
 
@@ -126,27 +127,41 @@ asyncio.run(main())
 """
 
 
+def stop_inside_a_write(writer: "subprocess.Popen[str]", row: Row) -> None:
+    """It is stopped, for good, as it holds the state's write lock."""
+    while True:
+        until(lambda: row[Field.STATE_HOLDING] != 0, "it does not write")
+        os.kill(writer.pid, signal.SIGSTOP)
+        # Only then does it do nothing more: it may still have been on its way out of the write.
+        seen = os.waitid(os.P_PID, writer.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        assert seen is not None
+        assert seen.si_code == os.CLD_STOPPED, "the writer has ended"
+        if row[Field.STATE_HOLDING]:
+            return
+        os.kill(writer.pid, signal.SIGCONT)
+
+
 def test_an_attached_process_that_is_stopped_while_it_writes_is_killed(cluster: Cluster) -> None:
     cluster.start("-w", "1")
     environ = {**cluster.environ, ATTACH_VARIABLE: str(cluster.control.parent)}
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER], env=environ, stdout=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "writing\n"
-        shared = attach(str(cluster.control.parent))
-        board = Scoreboard.attach(shared.shared["scoreboard"])
-        (seat,) = (
-            each["seat"] for each in cluster.status()["attached"] if each["pid"] == writer.pid
-        )
-        row = board.row(seat)
-        while True:  # until it is stopped inside a write
-            os.kill(writer.pid, signal.SIGSTOP)
-            if row[Field.STATE_HOLDING]:
-                break
-            os.kill(writer.pid, signal.SIGCONT)
-        killed = cluster.wait("AttachedKilled")
-        assert killed["pid"] == writer.pid
-        assert writer.wait(60) == -signal.SIGKILL
-        shared.close()
+    with (
+        closing(attach(str(cluster.control.parent))) as shared,
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER], env=environ, stdout=subprocess.PIPE, text=True
+        ) as writer,
+    ):
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "writing\n"
+            board = Scoreboard.attach(shared.shared["scoreboard"])
+            attached = cluster.until(
+                lambda status: any(each["pid"] == writer.pid for each in status["attached"])
+            )["attached"]
+            (seat,) = (each["seat"] for each in attached if each["pid"] == writer.pid)
+            stop_inside_a_write(writer, board.row(seat))
+            killed = cluster.wait("AttachedKilled")
+            assert killed["pid"] == writer.pid
+            assert writer.wait(60) == -signal.SIGKILL
+        finally:
+            writer.kill()  # else the block would wait for it
     cluster.until(lambda status: not status["attached"])
