@@ -198,12 +198,12 @@ class Rescue:
             self._row[Field.SUSPECT] = since
             if not self._is_asked:
                 self._row[Field.SUSPECT] = 0  # it turned in this very moment
-        if self._mover.server.router is not None:
-            return False  # sessions live in this worker: nobody else can answer them
         usual = sys.getswitchinterval()
         sys.setswitchinterval(min(_HASTE, usual))
         try:
-            forwarded = self._exchange.forward()
+            # What siblings have sent here for the sake of its session has to wait for us.
+            has_sessions = self._mover.server.router is not None
+            forwarded = 0 if has_sessions else self._exchange.forward()
             saved = self._save(loop, moment)
         finally:
             sys.setswitchinterval(usual)
@@ -241,7 +241,7 @@ class Rescue:
     def _candidates(self) -> Iterator[tuple[int, tuple[Connection, int]]]:
         """Connections at rest, by descriptor, each with the number of its requests."""
         for peer in list(self._mover.server.service.connections):
-            if type(peer) is not Connection or not peer.is_at_rest or peer.is_released:
+            if not isinstance(peer, Connection) or not peer.is_at_rest or peer.is_released:
                 continue
             asked = peer.asked  # before the look at its buffer: at rest, it only empties
             with suppress(AttributeError, OSError, RuntimeError, ValueError):  # it closes just now

@@ -24,6 +24,9 @@ _LINGER: Final = 5.0
 """Seconds without a request after which a worker that leaves gives its sessions up. Clients that
 poll ask again at once; the drain's limit ends it all."""
 
+_RESERVED: Final = 64
+"""Connections that may be on their way for other reasons, however many wait for their owners."""
+
 
 class Sticky:
     """A `belonging.Router` of the worker ``me``. ``secret`` is the cluster's."""
@@ -70,6 +73,8 @@ class Sticky:
         seat = self._seat(owner)
         if self.mover is None or seat is None or len(data) > MOST_DATA:
             return False
+        if self.mover.exchange.room <= _RESERVED:
+            return False  # many wait for an owner that is stuck: others have to move, too
         return self.mover.move(connection, Cause.STICKY, seat, data)
 
     def _client(self, connection: Belonging, head: Head) -> str | None:
