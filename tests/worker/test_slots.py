@@ -38,7 +38,7 @@ def queue(rig: Rig, slot: int, number: int) -> list[Client]:
 
 def test_only_what_comes_to_the_own_slot_is_accepted(rig: Rig) -> None:
     with rig:
-        rig.serving().settle()
+        assert rig.serving().get()[0] == 200
         others = queue(rig, 1, 3)
         rig.lead_to(3)
         assert rig.get()[0] == 200
@@ -50,7 +50,7 @@ def test_only_what_comes_to_the_own_slot_is_accepted(rig: Rig) -> None:
 
 def test_another_queue_is_emptied_by_order_and_the_own_one_goes_on(rig: Rig) -> None:
     with rig:
-        rig.serving().settle()
+        assert rig.serving().get()[0] == 200
         others = queue(rig, 1, 3)
         own = queue(rig, 3, 3)
         rig.send(type="steal", slot=1, count=64)
@@ -66,7 +66,7 @@ def test_another_queue_is_emptied_by_order_and_the_own_one_goes_on(rig: Rig) -> 
 
 def test_orders_in_a_row_for_several_slots_are_all_carried_out(rig: Rig) -> None:
     with rig:
-        rig.serving().settle()
+        assert rig.serving().get()[0] == 200
         clients = [client for slot in (0, 1, 2, 4) for client in queue(rig, slot, 2)]
         for _ in range(3):
             for slot in (0, 1, 2, 4):
@@ -89,7 +89,7 @@ def _ask_again(rig: Rig) -> bool:
 
 def test_a_parked_worker_takes_nothing_from_another(rig: Rig) -> None:
     with rig:
-        rig.serving().settle()
+        assert rig.serving().get()[0] == 200
         rig.send(type="park")
         rig.settle()
         others = queue(rig, 1, 2)
@@ -113,7 +113,7 @@ def test_what_waits_when_a_worker_begins_to_serve_is_served(rig: Rig) -> None:
 
 def test_a_worker_that_leaves_takes_what_waits_for_it(loop: str) -> None:
     with Rig(options={"loop": loop, "drain_quiet": 5.0}, slots=5) as rig:
-        rig.serving().settle()
+        assert rig.serving().get()[0] == 200
         # It is stopped while clients come, and then finds its orders and them at once.
         os.kill(rig.process.pid, signal.SIGSTOP)
         clients = queue(rig, 3, 50)
