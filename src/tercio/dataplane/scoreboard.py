@@ -127,6 +127,7 @@ class Fact(IntEnum):
     REJECTED = 13  # reloads that were rolled back
     GENERATION = 14
     PRIMARY_PID = 15
+    LOOKED = 16  # monotonic nanoseconds of the primary's last look at queues; 0: it does not look
 
 
 class Row:

@@ -20,7 +20,7 @@ from typing import Final
 from tercio.core.balance import Balance, Seen
 from tercio.core.cluster import Cluster
 from tercio.core.model import Slot, WorkerId
-from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.dataplane.scoreboard import Fact, Field, Scoreboard
 from tercio.system import bpf, queues
 
 _FAST: Final = 0.02  # seconds between two looks while connections come
@@ -119,6 +119,7 @@ class Looker:
 
     def _look(self) -> None:
         self._timer = None
+        self._scoreboard.state({Fact.LOOKED: time.monotonic_ns()})
         # CPU time: on a busy machine a look takes long, and must not be put off for that.
         began = time.thread_time()
         try:

@@ -71,7 +71,8 @@ def main(argv: list[str]) -> int:
             boot.seat, boot.incarnation, shared.scoreboard, shared.tickets, shared.inboxes
         )
     sticky = _sticky(boot, shared)
-    return Worker(boot, link, Counts(row), watchdog, streams, row, turns, exchange, sticky).run()
+    board = shared.scoreboard
+    return Worker(boot, link, Counts(row), watchdog, streams, board, turns, exchange, sticky).run()
 
 
 def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:

@@ -52,6 +52,8 @@ class Watchdog:
         self._asked: float | None = None  # when it was last asked to, unless it did
         self._blocked_since: float | None = None  # reported, and not over yet
         self._rests = 0
+        self.beside: Callable[[], None] | None = None
+        """What else is to be looked at now and then, in this thread."""
 
     def start(self) -> None:
         """Begin to beat: at once, for a process may be stopped before its thread first runs."""
@@ -76,6 +78,8 @@ class Watchdog:
             self._beat_itself()
             try:
                 self._look(due)
+                if self.beside is not None and self._loop is not None:
+                    self.beside()
             except Exception:
                 # Without this thread both beats stop, and the primary kills a healthy worker.
                 if not has_failed:

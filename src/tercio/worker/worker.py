@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from tercio import cluster
-from tercio.dataplane.scoreboard import Field, Row, WorkerPhase
+from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
 from tercio.errors import (
     AppNotFound,
     AppStartFailed,
@@ -50,6 +50,7 @@ from tercio.worker import (
 )
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
+from tercio.worker.otherslots import OtherSlots
 from tercio.worker.record import BootRecord
 from tercio.worker.watchdog import Watchdog
 
@@ -95,13 +96,13 @@ class Worker:
         hooks: Hooks,
         watchdog: Watchdog,
         streams: LogStreams,
-        row: Row,
+        scoreboard: Scoreboard,
         turns: Turns,
         exchange: Exchange | None = None,
         sticky: Sticky | None = None,
     ) -> None:
         self._record = record
-        self._row = row
+        self._row = scoreboard.row(record.seat)
         self._config = record.config
         self._link = link
         self._hooks = hooks
@@ -121,7 +122,7 @@ class Worker:
         self._mover: Mover | None = None
         self._rescue: Rescue | None = None
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
-        self._others: dict[int, list[socket.socket]] = {}
+        self._other_slots = OtherSlots(record, scoreboard, self._server)
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
@@ -204,18 +205,11 @@ class Worker:
                     self._mover.give(count, seat)
                 return
             case {"type": "steal", "slot": int(slot), "count": int(count)}:
-                self._row[Field.STOLEN] += self._server.steal(self._listeners_of(slot), count)
+                self._other_slots.steal(slot, count)
                 return
             case _:
                 _log.error("an order cannot be understood: %r", message)
         self._ordered.set()
-
-    def _listeners_of(self, slot: int) -> list[socket.socket]:
-        """Another slot's, which all workers have inherited."""
-        if slot not in self._others:
-            fds = self._record.others(slot)
-            self._others[slot] = [socket.socket(fileno=fd) for fd in fds]
-        return self._others[slot]
 
     # The stages
 
@@ -271,6 +265,8 @@ class Worker:
         if (error := self._boot.exception()) is not None:
             return await self._give_up(error)
         self._watchdog.watch(self._loop)
+        self._other_slots.watch(self._loop)
+        self._watchdog.beside = self._other_slots.look
         if self._mover is not None:
             note = self._link.note
             self._rescue = await rescuing.begin(self._mover, self._row, self._config, note)
