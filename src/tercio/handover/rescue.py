@@ -36,8 +36,12 @@ from tercio.system import held
 
 _log = logging.getLogger("tercio.handover")
 
-_NAP: Final = 0.02
-"""Seconds between two looks, at the most, while something happens."""
+_NAP: Final = 0.04
+"""Seconds between two looks, at the most, while something happens. Each takes the lock away from
+the loop's thread, which on a busy machine may have to wait for it longer than the look takes."""
+
+_SUSPICIOUS: Final = 0.02
+"""The same, while the loop has not said that it turns."""
 
 _SHORTEST: Final = 0.003
 
@@ -82,7 +86,8 @@ class Rescue:
         self._note = note
         self._noted = -_SILENCE
         self._suspicion = Suspicion(after)
-        self._nap = min(max(after / 3, _SHORTEST), _NAP)
+        self._nap = min(0.8 * after, _NAP)
+        self._short = min(max(after / 3, _SHORTEST), _SUSPICIOUS)
         self._is_asked = False  # to say that it has turned; the loop unsets it
         self._left = 0.0  # connections that may be moved now
         self._filled = 0.0  # when that was
@@ -157,16 +162,25 @@ class Rescue:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         nap = self._nap
+        weary = self._short
+        was_asked = False
         while self._loop is not None:
             due = time.monotonic() + nap
             time.sleep(nap)
-            nap = self._nap
             moment = self._moments.now()
+            has_turned = was_asked and not self._is_asked
+            nap = self._short
             if moment is None:
                 if not self._is_waited_for(0):
                     return
-            elif self._is_blocked(loop, moment, due) and not self._save_all(loop, moment):
-                nap = min(2 * nap, _WEARIEST)
+                nap = self._short if self._is_asked else self._nap
+            elif has_turned:
+                nap = self._nap  # it need not be asked again at once
+            elif not self._is_blocked(loop, moment, due):
+                weary = self._short
+            elif not self._save_all(loop, moment):
+                nap = weary = min(2 * weary, _WEARIEST)
+            was_asked = self._is_asked
 
     def _is_blocked(self, loop: asyncio.AbstractEventLoop, moment: Moment, due: float) -> bool:
         now = time.monotonic()
