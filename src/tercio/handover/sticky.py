@@ -5,6 +5,7 @@ workers share: the one that got its first request, which is the key's home among
 worker that leaves keeps its sessions as long as it lives; then they begin anew at their homes.
 """
 
+import asyncio
 from time import monotonic
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
 from tercio.dataplane.tickets import Tickets
 from tercio.handover.consignment import MOST_DATA, Cause
 from tercio.handover.mover import Mover
-from tercio.http.belonging import Belonging
+from tercio.http.belonging import Belonging, Place
 from tercio.http.peek import Head
 from tercio.http.proxies import Proxies
 from tercio.http.sessionkeys import SessionKeys
@@ -25,7 +26,10 @@ _LINGER: Final = 5.0
 poll ask again at once; the drain's limit ends it all."""
 
 _RESERVED: Final = 64
-"""Connections that may be on their way for other reasons, however many wait for their owners."""
+"""Connections that may be on their way for other reasons, however many go to their owners."""
+
+_ASK_AGAIN: Final = 0.02
+"""Seconds between two looks at owners that are stuck, while somebody waits for one."""
 
 
 class Sticky:
@@ -49,6 +53,8 @@ class Sticky:
         self._slots = tickets.seats // SEATS_PER_SLOT
         self._secret = secret
         self._proxies = proxies
+        self._waiting: set[Belonging] = set()  # for owners that are stuck
+        self._timer: asyncio.TimerHandle | None = None
         self._used = 0.0  # when a request came for a session of ours
         self.mover: Mover | None = None
         """Who moves connections; until then all are served here."""
@@ -62,20 +68,39 @@ class Sticky:
         """Whether sessions of this worker are still asked for, so that it should stay."""
         return monotonic() - self._used < _LINGER
 
-    def takes(self, connection: Belonging, head: Head, data: bytes) -> bool:
+    def route(self, connection: Belonging, head: Head, data: bytes) -> Place:
         key = self._keys.find(head, self._client(connection, head))
         if key is None:
-            return False
+            return Place.HERE
         owner = self._owner(key)
         if owner == self._me or owner is None:
             self._used = monotonic()
-            return False
+            return Place.HERE
         seat = self._seat(owner)
         if self.mover is None or seat is None or len(data) > MOST_DATA:
-            return False
-        if self.mover.exchange.room <= _RESERVED:
-            return False  # many wait for an owner that is stuck: others have to move, too
-        return self.mover.move(connection, Cause.STICKY, seat, data)
+            return Place.HERE
+        exchange = self.mover.exchange
+        sibling = exchange.sibling(seat)
+        if sibling is None:
+            return Place.HERE
+        if sibling.is_stuck or exchange.room <= _RESERVED:
+            # Not sent: what waits in its inbox would keep others from moving.
+            self._put_off(connection)
+            return Place.LATER
+        moved = self.mover.move(connection, Cause.STICKY, seat, data)
+        return Place.ELSEWHERE if moved or connection.is_released else Place.HERE
+
+    def _put_off(self, connection: Belonging) -> None:
+        self._waiting.add(connection)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_ASK_AGAIN, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._timer = None
+        waiting, self._waiting = self._waiting, set()
+        for connection in waiting:
+            connection.go_on_waiting()
 
     def _client(self, connection: Belonging, head: Head) -> str | None:
         host = connection.client_host

@@ -1,14 +1,16 @@
 """A connection whose requests belong to one worker each: where sessions have homes (``--sticky``).
 
     at rest --bytes--> waiting for a whole head --here--> `Connection` goes on with all of them
-                          |                  |--elsewhere--> released, with the bytes as luggage
-                          |--too much, too late--> refused as by any connection
+                          |        |    ^         |--elsewhere--> released, the bytes as luggage
+                          |        |    |---------|--later--> asked about again; nothing is read
+                          |        |--too much, too late--> refused as by any connection
 
 A head is looked at before anything of it is taken, so that it can be sent on as it came. Costs some
 5 us a request, which only those pay who ask for sessions.
 """
 
 from abc import abstractmethod
+from enum import Enum, auto
 from typing import Final, Protocol
 
 from tercio.http.connection import Connection
@@ -17,12 +19,22 @@ from tercio.http.peek import END, Head, peek
 from tercio.http.service import Service
 
 
+class Place(Enum):
+    """Where a request is answered."""
+
+    HERE = auto()
+    ELSEWHERE = auto()
+    """It is on its way there."""
+    LATER = auto()
+    """Nobody can answer it now; its connection is to be asked again (`Belonging.go_on_waiting`)."""
+
+
 class Router(Protocol):
     """Who knows where a request belongs."""
 
     @abstractmethod
-    def takes(self, connection: "Belonging", head: Head, data: bytes) -> bool:
-        """Whether it belongs elsewhere and is on its way there; ``data`` begins with its head."""
+    def route(self, connection: "Belonging", head: Head, data: bytes) -> Place:
+        """Find it out, and send it there; ``data`` begins with its head."""
 
 
 _NOT_YET: Final = b""
@@ -36,7 +48,7 @@ class Belonging(Connection):
     def __init__(self, service: Service, router: Router, luggage: Luggage | None = None) -> None:
         super().__init__(service, luggage)
         self._router = router
-        self._held = _NOT_YET  # of a head that is not complete
+        self._held = _NOT_YET  # of a request that nobody has begun to read
         # What comes as luggage has been sent here: were it asked about again, two workers that
         # disagree would send it to and fro.
         self._is_routed = luggage is not None and bool(luggage.data)
@@ -56,31 +68,45 @@ class Belonging(Connection):
         if self._is_routed:
             self._is_routed = False
         elif self._held:
-            if self._meet(self._held + data, max(0, len(self._held) - len(END))):
-                return
-            data, self._held = self._held + data, _NOT_YET
-        elif self.is_answered and not self._unread and self._meet(data, 0):
-            return
+            start = max(0, len(self._held) - len(END))
+            return self._meet(self._held + data, start)
+        elif self.is_answered and not self._unread:
+            return self._meet(data, 0)
         super().data_received(data)
 
-    def _meet(self, data: bytes, start: int) -> bool:
-        """Bytes of a head came; True if they are not to be read now."""
+    def go_on_waiting(self) -> None:
+        """Ask again where the request belongs that was put off."""
+        if self._held and not self.is_lost:
+            self._meet(self._held, 0)
+
+    def _meet(self, data: bytes, start: int) -> None:
+        """Bytes of a request came that nobody has begun to read."""
         if data.find(END, start) < 0 and len(data) <= self.service.limits.head:
-            if not self._held:
-                # For time-outs and whoever moves connections a request has begun.
-                self.in_head = True
-                self.is_at_rest = False
-                self.since = self.service.now
-            self._held = data
-            return True
-        if self._held:
-            # It has not begun for the parser, which counts it itself.
-            self.in_head = False
+            self._hold(data)
+            return
         head = peek(data)
-        if head is None or self.is_released or not self._router.takes(self, head, data):
-            return False
+        # Released it must be as it is at rest.
+        is_begun, self.in_head = self.in_head, False
+        place = self._router.route(self, head, data) if head is not None else Place.HERE
+        if place is Place.ELSEWHERE:
+            return
+        if place is Place.LATER:
+            self.in_head = is_begun
+            self._hold(data)
+            self.pause_reading()
+            return
         self._held = _NOT_YET
-        return True
+        super().data_received(data)
+        self.resume_reading()
+
+    def _hold(self, data: bytes) -> None:
+        if not self.in_head:
+            # For time-outs and whoever moves connections a request has begun; for the parser, which
+            # counts it itself, it has not.
+            self.in_head = True
+            self.is_at_rest = False
+            self.since = self.service.now
+        self._held = data
 
     def forget(self) -> None:
         self._held = _NOT_YET
