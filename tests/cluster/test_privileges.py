@@ -1,8 +1,10 @@
 """A cluster that root starts: it opens the address, workers are somebody else (threat T18)."""
 
+import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tercio.system import rundir
 from tests.cluster.harness import QUICK, Cluster
 from tests.cluster.places import with_open_home
 
@@ -67,3 +70,70 @@ def test_an_unknown_user_is_a_configuration_error(cluster: Cluster) -> None:
     cluster.start("-w", "1", "--user", "no-such-user-here", wait="")
     assert cluster.wait_end() == 2
     assert "there is no such user" in "\n".join(cluster.lines)
+
+
+OFFLOADING = """
+import json
+from tercio import cluster
+import jobs
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    what = jobs.count if scope["path"] == "/count" else jobs.ask
+    body = json.dumps(await cluster.offload(what)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+JOBS = """
+import json, os, socket
+from tercio import cluster
+from tercio.options import ATTACH_VARIABLE
+
+def count():
+    cluster.metrics.counter("children").inc()
+    return [cluster.mode, os.geteuid(), cluster.sync.state.incr("children")]
+
+def ask(place=None):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect((place or os.environ[ATTACH_VARIABLE]) + "/NAME")
+        connection.sendall(json.dumps({"version": VERSION, "do": "DO"}).encode() + b"\\n")
+        return [os.environ.get(ATTACH_VARIABLE), connection.makefile().readline()]
+"""
+
+
+def _jobs(do: str) -> str:
+    return (
+        JOBS.replace("VERSION", repr(rundir.PROTOCOL))
+        .replace("NAME", rundir.CONTROL)
+        .replace("DO", do)
+    )
+
+
+def test_offloaded_calls_of_another_user_belong_to_the_cluster(
+    open_cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster = open_cluster
+    cluster.write_app(OFFLOADING)
+    cluster.write_app(_jobs("status"), "jobs.py")
+    cluster.start("-w", "1", "--user", "nobody", *QUICK, prefix=with_open_home(tmp_path))
+    assert json.loads(cluster.get("/count").text) == ["attached", NOBODY, 1]
+    (child,) = cluster.status()["attached"]
+    assert set(_status(child["pid"], "Uid")) == {str(NOBODY)}
+    # The same socket takes no orders, of a child of a worker even.
+    place, answer = json.loads(cluster.get("/ask").text)
+    assert json.loads(answer)["error"] == "here a process can only attach"
+    # Who is that user, and was not started by a worker, gets nothing: root neither.
+    ask = f"exec({_jobs('attach')!r}); print(ask({place!r})[1], end='')"
+    enter = ["nsenter", f"--target={cluster.pid}", "--mount"]
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    for who in ([], become):
+        said = subprocess.check_output([*enter, *who, sys.executable, "-c", ask], text=True)
+        assert "only processes that a worker has started" in json.loads(said)["error"]
+    assert cluster.stop() == 0
+    assert not os.path.exists(place)

@@ -28,7 +28,7 @@ from tercio.offload.pool import Pool
 from tercio.options import ATTACH_VARIABLE
 from tercio.state.engine import StateEngine
 from tercio.state.state import State
-from tercio.system import cgroup
+from tercio.system import cgroup, rundir
 
 OWN_NAMESPACE: Final = ".tercio"
 """Of the state, for what is not the application's."""
@@ -257,8 +257,14 @@ class Parts:
         size = self.membership.config.offload_workers or cgroup.cpu_count().count
         if self.membership.seat is None:
             return Pool(size, environ={OFFLOADED: "1"})
-        environ = {OFFLOADED: "1", ATTACH_VARIABLE: self.membership.directory}
+        environ = {OFFLOADED: "1", ATTACH_VARIABLE: self._door()}
         return Pool(size, Places(self._locks(), size), environ)
+
+    def _door(self) -> str:
+        """The directory of the socket at which processes that this one starts can attach."""
+        beside = self._locks()  # it has one if the runtime directory is another user's
+        has_one = os.path.exists(os.path.join(beside, rundir.CONTROL))
+        return beside if has_one else self.membership.directory
 
     def _locks(self) -> str:
         """A directory that all processes of the cluster can write to, and nobody else."""

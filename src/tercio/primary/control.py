@@ -1,6 +1,8 @@
 """The control socket: the only door to the primary.
 
-A Unix socket in a private directory. Who connects must have our uid, or be root. A connection is
+A Unix socket in a private directory. Who connects must have our uid, or be root. Where workers are
+of another user there is a second one, at which their own children may attach, and nothing else.
+A connection is
 one request, a size-limited JSON line; the answer is any number of ``{"event": …}`` lines and one
 ``{"result": …}`` or ``{"error": …}``. docs/control-protocol.md describes it for people.
 """
@@ -9,8 +11,10 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from tercio.errors import ControlError, CouldNotStart, ProtocolError
@@ -18,6 +22,9 @@ from tercio.primary.attachments import MOST_PER_MESSAGE, Attachments
 from tercio.primary.requests import Conversation, Runtime, follows
 from tercio.system import rundir
 from tercio.system.peer import peer_credentials
+
+LONGEST_PATH: Final = 103
+"""Bytes of a Unix socket's name that every system takes."""
 
 _MOST_CLIENTS: Final = 64
 _MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who asks and goes
@@ -28,66 +35,113 @@ _GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer
 _READ_WAIT: Final = 30.0  # seconds that a client may let a full buffer stand before it is cut off
 
 
+@dataclass(frozen=True, slots=True)
+class SideDoor:
+    """A socket for processes that workers of another user have started: they may attach."""
+
+    path: str
+    """In a directory that only root and that user can enter."""
+    uid: int
+    admits: Callable[[int], bool]
+    """Whether the process of that number is a worker's own."""
+
+
 class Control:
     """Serves the socket until it is closed."""
 
-    def __init__(self, runtime: Runtime, attachments: Attachments, path: str) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        attachments: Attachments,
+        path: str,
+        side_door: SideDoor | None = None,
+    ) -> None:
         self._runtime = runtime
         self._attachments = attachments
         self._path = path
+        self._side_door = side_door
         self._clients: set[asyncio.Task[None]] = set()
+        # Not among the clients: however many there are, whoever has our uid is heard.
+        self._children: set[asyncio.Task[None]] = set()
         self._followers = 0
         self._attached: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
 
     async def open(self) -> None:
         """Listen. The directory is private already; the mode is the second lock.
 
         Raises `CouldNotStart`.
         """
-        old = os.umask(0o177)
+        await self._listen(self._path, 0o177, None)
+        if (door := self._side_door) is not None:
+            # For everybody who can enter its directory. Not given to its user: by then the name
+            # might be another file's.
+            await self._listen(door.path, 0o111, door)
+
+    async def _listen(self, path: str, umask: int, door: SideDoor | None) -> None:
+        old = os.umask(umask)
         try:
-            self._server = await asyncio.start_unix_server(
-                self._serve, self._path, limit=_MOST_REQUEST_BYTES
+            server = await asyncio.start_unix_server(
+                partial(self._serve, door), path, limit=_MOST_REQUEST_BYTES
             )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise CouldNotStart(f"cannot make the control socket {self._path}: {reason}") from error
+            raise CouldNotStart(f"cannot make the control socket {path}: {reason}") from error
         finally:
             os.umask(old)
+        self._servers.append(server)
 
     async def close(self) -> None:
         """Stop listening and let running conversations say their last line."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
+        if self._side_door is not None:
+            with suppress(FileNotFoundError):  # a state directory that is kept is to be clean
+                os.unlink(self._side_door.path)
         for task in self._attached:
             task.cancel()
-        if self._clients:
-            _, late = await asyncio.wait(self._clients, timeout=0.5)
+        if clients := self._clients | self._children:
+            _, late = await asyncio.wait(clients, timeout=0.5)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self,
+        door: SideDoor | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._clients.add(task)
+        clients = self._clients if door is None else self._children
+        if door is not None and len(clients - self._attached) >= _MOST_CLIENTS:
+            writer.transport.abort()  # without a word: they might be enough to use up descriptors
+            return
+        clients.add(task)
         try:
-            await self._converse(reader, writer)
+            await self._converse(door, reader, writer)
             await _say_goodbye(reader, writer)
         except (ConnectionError, TimeoutError):
             pass  # the client is gone or reads nothing; what it asked for goes on
         finally:
-            self._clients.discard(task)
+            clients.discard(task)
             writer.transport.abort()
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(
+        self,
+        door: SideDoor | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         try:
-            self._check(writer)
+            self._check(writer, door)
             request = _parse(await _line(reader))
             if request.get("do") == "attach":
                 await self._attach(reader, writer)
                 return
+            if door is not None:
+                raise ControlError("here a process can only attach")
             with self._counted(request):
                 message = {"result": await self._answer(request, reader, writer)}
         except ControlError as error:
@@ -149,15 +203,19 @@ class Control:
         finally:
             self._followers -= 1
 
-    def _check(self, writer: asyncio.StreamWriter) -> None:
+    def _check(self, writer: asyncio.StreamWriter, door: SideDoor | None) -> None:
         """Refuse who has no business here. Raises `ControlError`."""
         try:
-            uid = peer_credentials(writer.get_extra_info("socket")._sock).uid
+            peer = peer_credentials(writer.get_extra_info("socket")._sock)
         except (ProtocolError, AttributeError) as error:
             raise ControlError("your identity cannot be read from the socket") from error
-        if uid not in (0, os.geteuid()):
+        if door is not None:
+            if peer.uid != door.uid or peer.pid is None or not door.admits(peer.pid):
+                raise ControlError("only processes that a worker has started may attach here")
+            return
+        if peer.uid not in (0, os.geteuid()):
             raise ControlError("the cluster belongs to another user")
-        if len(self._clients) - len(self._attached) > _MOST_CLIENTS:
+        if len(self._clients - self._attached) > _MOST_CLIENTS:
             raise ControlError(f"{_MOST_CLIENTS} clients are connected already")
 
 

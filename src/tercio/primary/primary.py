@@ -27,7 +27,7 @@ from tercio.dataplane.scoreboard import Field
 from tercio.errors import ConfigError, ControlError
 from tercio.primary import inboxes
 from tercio.primary.attachments import Attachments
-from tercio.primary.control import Control
+from tercio.primary.control import LONGEST_PATH, Control, SideDoor
 from tercio.primary.executor import Executor, Launching, Unfinished
 from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
@@ -43,7 +43,7 @@ from tercio.primary.statistics import Statistics
 from tercio.primary.status import status_of
 from tercio.primary.systemd import Systemd
 from tercio.settings import Settings, refused_changes
-from tercio.system import cgroup, memory, orphans
+from tercio.system import cgroup, memory, orphans, proc, rundir
 
 _log = logging.getLogger("tercio")
 
@@ -100,7 +100,8 @@ class Primary:
         """Serve until told to stop; return the exit code."""
         setup = self._setup
         self._loop.set_exception_handler(LoopErrors())
-        control = Control(self, self._attachments, setup.claim.control_path)
+        door = self._side_door()
+        control = Control(self, self._attachments, setup.claim.control_path, door)
         await control.open()
         setup.claim.write_info(
             {
@@ -127,6 +128,23 @@ class Primary:
             if self._timer is not None:
                 self._timer.cancel()
             await control.close()
+
+    def _side_door(self) -> SideDoor | None:
+        """Where processes that workers start can attach, if the control socket is not theirs."""
+        setup = self._setup
+        if setup.identity is None or setup.state is None or setup.identity.uid == os.geteuid():
+            return None
+        path = os.path.join(setup.state.path, rundir.CONTROL)
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            text = f"{path} is too long for a socket: offloaded calls will not be in the cluster"
+            self.journal.publish(events.ConfigWarning(text))
+            return None
+
+        def admits(pid: int) -> bool:
+            workers = self._executor.workers.values()
+            return proc.parent(pid) in {worker.process.pid for worker in workers}
+
+        return SideDoor(path, setup.identity.uid, admits)
 
     def tell(self, item: inputs.Input) -> None:
         """Put an input into the inbox, and handle all that is in it unless that is being done."""
