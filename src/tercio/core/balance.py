@@ -54,6 +54,11 @@ class Seen:
         """Whether it can take connections now."""
         return self.seat is not None and not self.is_stuck
 
+    @property
+    def load(self) -> int:
+        """Connections that are there, and that are about to be."""
+        return self.connections + self.waiting
+
 
 @dataclass(frozen=True, slots=True)
 class Steal:
@@ -99,13 +104,13 @@ class Balance:
         Like water that is poured into vessels: as many as came since the last look bring all whom
         they reach to the same level.
         """
-        total = sum(slot.accepted for slot in slots)
+        total = sum(slot.accepted + slot.waiting for slot in slots)
         expected = max(BURST, total - self._total)
         self._total = total
         able = [slot for slot in slots if slot.is_open]
         able = able or [slot for slot in slots if slot.seat is not None] or list(slots)
-        level = _level([slot.connections for slot in able], expected)
-        shares = {slot.slot: max(0, level - slot.connections) for slot in able}
+        level = _level([slot.load for slot in able], expected)
+        shares = {slot.slot: max(0, level - slot.load) for slot in able}
         return [shares.get(slot.slot, 0) for slot in slots]
 
     def homes(self, slots: Sequence[Seen]) -> list[int]:

@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import socket
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from tercio.handover.consignment import Cause
 from tercio.handover.departure import Departure
@@ -20,6 +21,10 @@ from tercio.http.service import Service
 from tercio.http.transports import bytes_wait
 from tercio.servers.tercio import TercioServer
 
+_TRIES: Final = 10
+_TRY_AGAIN: Final = 0.02
+"""Seconds between two looks for connections at rest that are to be given away."""
+
 
 class Mover:
     """Of one worker whose ``server`` is our own, without TLS: an `exchange.Host`."""
@@ -28,6 +33,7 @@ class Mover:
         self.exchange = exchange
         self.server = server
         self.departure: Departure | None = None
+        self._debts: dict[int, tuple[int, int]] = {}  # by seat: connections, and tries left
 
     @property
     def service(self) -> Service:
@@ -56,6 +62,23 @@ class Mover:
             if not bytes_wait(connection.transport):
                 given += self.move(connection, Cause.REBALANCE, to)
         return given
+
+    def owe(self, count: int, to: int) -> None:
+        """Give them as they come to rest, those that are busy now a little later."""
+        is_paying = bool(self._debts)
+        self._debts[to] = count, _TRIES
+        if not is_paying:
+            self._pay()
+
+    def _pay(self) -> None:
+        for to, (count, tries) in list(self._debts.items()):
+            left = count - self.give(count, to)
+            if left > 0 and tries > 1:
+                self._debts[to] = left, tries - 1
+            else:
+                del self._debts[to]
+        if self._debts:
+            asyncio.get_running_loop().call_later(_TRY_AGAIN, self._pay)
 
     def can_give(self, to: int) -> bool:
         """Whether it is worth while to take a connection out of the loop for that seat."""

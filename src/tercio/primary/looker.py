@@ -24,10 +24,11 @@ from tercio.dataplane.scoreboard import Fact, Field, Scoreboard
 from tercio.system import bpf, queues
 
 _FAST: Final = 0.02  # seconds between two looks while connections come
+_FASTEST: Final = 0.005  # while some of them wait
 _SLOW: Final = 0.25
 _QUIET: Final = 1.0  # seconds without a connection until it rests
-_LEVEL: Final = 0.5  # seconds between two looks at who has too many
-_SHARE: Final = 0.005  # of one core, for looking: with many slots it looks less often
+_LEVEL: Final = 0.25  # seconds between two looks at who has too many
+_SHARE: Final = 0.008  # of one core, for looking: with many slots it looks less often
 _OVERDUE: Final = 100_000_000  # nanoseconds by which a watchdog's beat may be late
 
 Groups = Sequence[Sequence[socket.socket]]
@@ -130,7 +131,8 @@ class Looker:
             is_fast = time.monotonic() - self._moved_at < _QUIET
             if not is_fast:
                 self._hints.arm()
-            delay = max(_FAST, self._cost / _SHARE) if is_fast else _SLOW
+            wanted = _FASTEST if any(slot.waiting for slot in self._seen) else _FAST
+            delay = max(wanted, self._cost / _SHARE) if is_fast else _SLOW
             self._timer = self._loop.call_later(delay, self._look)
 
     def _take_in(self, now: float) -> None:

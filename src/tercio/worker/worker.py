@@ -202,7 +202,7 @@ class Worker:
                 self._is_wanted = False
             case {"type": "give", "count": int(count), "to": int(seat)}:
                 if self._mover is not None and self._leave is None:
-                    self._mover.give(count, seat)
+                    self._mover.owe(count, seat)
                 return
             case {"type": "steal", "slot": int(slot), "count": int(count)}:
                 self._other_slots.steal(slot, count)
