@@ -28,15 +28,16 @@ async def prove(loop: asyncio.AbstractEventLoop, detacher: Detacher, moments: Mo
         try:
             async with asyncio.timeout(_PATIENCE):
                 transport, _ = await loop.connect_accepted_socket(lambda: protocol, mine)
-                theirs.send(b"1")
-                await protocol.came.wait()  # so that it is in the loop's epoll
-            await _prove(detacher, moments, protocol, theirs)
-            transport.abort()
-            async with asyncio.timeout(_PATIENCE):
-                await protocol.lost.wait()
+                try:
+                    theirs.send(b"1")
+                    await protocol.came.wait()  # so that it is in the loop's epoll
+                    await _prove(detacher, moments, protocol, theirs)
+                finally:
+                    transport.abort()
+                    await protocol.lost.wait()
+        except CannotDetach:
+            raise
         except Exception as error:
-            if isinstance(error, CannotDetach):
-                raise
             raise CannotDetach(f"a trial failed: {error!r}") from error
 
 
