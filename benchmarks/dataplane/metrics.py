@@ -2,14 +2,17 @@
 
     python -m benchmarks.dataplane.metrics [--rounds N] [--slices N]
 
-Every number is CPU time. The ways follow each other in each round, each in a process of its own; a
-ratio is that of two numbers of one round, and its spread the middle half of all rounds.
+Every number is CPU time. The ways follow each other in each round; a ratio is that of two numbers
+of one round, and its spread the middle half of all rounds. With its error: by how much the median
+would differ if the slices were drawn again, in 95 of 100 cases.
 """
 
 import argparse
 import asyncio
+import gc
 import json
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -40,8 +43,8 @@ def main() -> None:
     """Measure all and print it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--slices", type=int, default=60)
-    parser.add_argument("--requests", type=int, default=3_200, help="of a slice")
+    parser.add_argument("--slices", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=1_600, help="of a slice")
     given = parser.parse_args()
     increments: list[dict[str, dict[str, float]]] = []
     for number in range(given.rounds):
@@ -62,9 +65,15 @@ def _table(rows: Sequence[dict[str, float]], names: Sequence[str], base: str) ->
         median = statistics.median(row[name] for row in rows)
         ratios = sorted(row[name] / row[base] for row in rows)
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        spread = f"{middle:.3f} ({low:.3f} to {high:.3f})"
+        spread = f"{middle:.3f} ({low:.3f} to {high:.3f}), +-{_error(ratios):.3f}"
         print(f"  {name:34} {median:9.0f}   x {spread}")
     print()
+
+
+def _error(ratios: Sequence[float]) -> float:
+    draws = (random.choices(ratios, k=len(ratios)) for _ in range(1000))
+    medians = sorted(statistics.median(draw) for draw in draws)
+    return (medians[974] - medians[25]) / 2
 
 
 # Increments
@@ -119,39 +128,46 @@ def _ns(operation: Callable[[], object]) -> float:
 
 
 @contextmanager
-def _server(cost: str) -> Iterator[tuple[int, int]]:
-    """A server that runs: its process and its port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as listener:
-        number = listener.fileno()
-        code = f"from benchmarks.dataplane.metrics import serve; serve({cost!r}, {number})"
+def _server() -> Iterator[tuple[int, dict[str, int]]]:
+    """A process that serves each way on a port of its own."""
+    with ExitStack() as stack:
+        listeners = {
+            cost: stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS))
+            for cost in COSTS
+        }
+        numbers = {cost: listener.fileno() for cost, listener in listeners.items()}
+        code = f"from benchmarks.dataplane.metrics import serve; serve({numbers!r})"
         server = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[number],
+            pass_fds=list(numbers.values()),
         )
         assert server.stdin is not None
         assert server.stdout is not None
         with server.stdin, server.stdout:
             server.stdout.readline()
-            yield server.pid, listener.getsockname()[1]
+            yield (
+                server.pid,
+                {cost: listener.getsockname()[1] for cost, listener in listeners.items()},
+            )
         server.wait(10)
 
 
 def _requests(slices: int, number: int) -> list[dict[str, float]]:
-    """Nanoseconds of CPU time that a request costs each server, in slices that follow each other.
+    """Nanoseconds of CPU time that a request costs each way, in slices that follow each other.
 
-    All servers are there at once, and slices are short: what else the machine does meets each.
+    In one process, for two that run the same program differ by some per cent in where their memory
+    lies; and in short slices, so that what else the machine does meets each way.
     """
     found: list[dict[str, float]] = []
-    with ExitStack() as stack:
-        servers = {cost: stack.enter_context(_server(cost)) for cost in COSTS}
+    with _server() as (pid, ports):
         for turn in range(slices + 1):
             spent = {}
-            for cost in COSTS if turn % 2 else COSTS[::-1]:
-                pid, port = servers[cost]
+            first = turn % len(COSTS)  # nobody is always behind the same one
+            for cost in (*COSTS[first:], *COSTS[:first]):
                 before = _cpu(pid)
-                asyncio.run(_load(port, number))
+                asyncio.run(_load(ports[cost], number))
                 spent[cost] = (_cpu(pid) - before) / number
             if turn:  # the first one is to get warm
                 found.append(spent)
@@ -177,8 +193,8 @@ async def _load(port: int, number: int) -> None:
             clients.create_task(ask(number // CONNECTIONS))
 
 
-def serve(cost: str, descriptor: int) -> None:
-    """In a process of its own: serve until standard input ends."""
+def serve(numbers: dict[str, int]) -> None:
+    """In a process of its own: serve each way at its listener until standard input ends."""
     import uvloop
 
     from tercio.config import Config
@@ -188,28 +204,39 @@ def serve(cost: str, descriptor: int) -> None:
     from tercio.servers.tercio import TercioServer
     from tercio.worker.counts import Counts
 
-    shared = Shared.create(1)
-    counts: Hooks = Uncounted() if cost == WITHOUT else Counts(shared.scoreboard.row(0))
-    visits = Metrics(shared, 0).counter("visits") if cost == BOTH else None
+    shared = Shared.create(len(numbers))
+    visits = Metrics(shared, 0).counter("visits")
     start: Any = {
         "type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]
     }  # fmt: skip
     body: Any = {"type": "http.response.body", "body": b"hi"}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if visits is not None:
-            visits.inc()
+        await send(start)
+        await send(body)
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        visits.inc()
         await send(start)
         await send(body)
 
     async def run() -> None:
         config = Config(app="none:none", lifespan="off", access_log=False)
-        server = TercioServer(config, lambda level, text: None)
-        await server.start(app, [socket.socket(fileno=descriptor)], counts)
-        await server.serve()
+        servers = []
+        for seat, (cost, number) in enumerate(numbers.items()):
+            row = shared.scoreboard.row(seat)
+            hooks: Hooks = Uncounted() if cost == WITHOUT else Counts(row)
+            server = TercioServer(config, lambda level, text: None)
+            listener = socket.socket(fileno=number)
+            await server.start(counting if cost == BOTH else app, [listener], hooks)
+            await server.serve()
+            servers.append(server)
+        gc.freeze()  # as a worker does
+        gc.set_threshold(2000, 10, 10)
         print(flush=True)
         await asyncio.to_thread(sys.stdin.read)
-        await server.stop()
+        for server in servers:
+            await server.stop()
 
     uvloop.run(run())
 
