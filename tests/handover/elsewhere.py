@@ -62,6 +62,7 @@ class Elsewhere:
     def settle(self) -> None:
         """Wait until nothing is on its way from here."""
         until(lambda: not self.home.exchange.outstanding)
+        self.call(lambda: None)  # the turn that settled the last of them
 
     def wait_until_heard(self) -> None:
         """Wait until everything that was sent here is taken."""

@@ -122,4 +122,9 @@ def is_ended(client: socket.socket) -> bool:
     """Whether the client was told of an end: nothing of a connection that moves may tell it."""
     poll = select.poll()
     poll.register(client, select.POLLIN)
-    return bool(poll.poll(0)) and client.recv(1) == b""
+    if not poll.poll(0):
+        return False
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
