@@ -86,6 +86,7 @@ def test_what_stops_leaves_the_rest_undone() -> None:
     first, third = map(done.append, (1,)), map(done.append, (3,))
     assert not held.undisturbed(first, held.differs(abs, -2, than=3), third)
     assert done == [1]
+    assert held.undisturbed(held.differs(list, than=[]))  # without an argument, too
     assert held.undisturbed(held.is_another(id, 1, than=id(1))) is False  # equal, another object
 
 

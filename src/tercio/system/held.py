@@ -70,12 +70,12 @@ def is_locked() -> bool:
 
 def differs(call: Callable[..., object], *arguments: object, than: object) -> Iterator[bool]:
     """A step: call, and stop the rest unless the result equals ``than``."""
-    return map(operator.ne, map(call, *((each,) for each in arguments)), (than,))
+    return map(operator.ne, map(_call, (partial(call, *arguments),)), (than,))
 
 
 def is_another(call: Callable[..., object], *arguments: object, than: object) -> Iterator[bool]:
     """A step: call, and stop the rest unless the result is the object ``than``."""
-    return map(operator.is_not, map(call, *((each,) for each in arguments)), (than,))
+    return map(operator.is_not, map(_call, (partial(call, *arguments),)), (than,))
 
 
 def undisturbed(*steps: Step) -> bool:
