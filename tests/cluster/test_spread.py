@@ -119,6 +119,8 @@ def test_a_blocked_loop_makes_no_new_connection_wait(
     cluster.start("-w", "4", *QUICK, "--no-access-log")
     blocker = open_connections.enter_context(connect(cluster))
     blocker.sendall(b"GET /sleep HTTP/1.1\r\nHost: here\r\n\r\n")
+    # What a worker has read before it was blocked is its own; what comes from now on is not.
+    cluster.until(lambda status: any(queue["is_stuck"] for queue in status["queues"]))
     waits = []
     began = time.monotonic()
     while time.monotonic() - began < 2.0:

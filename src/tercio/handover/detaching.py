@@ -18,6 +18,7 @@ import errno
 import operator
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from tercio.errors import TercioError
@@ -30,7 +31,22 @@ class CannotDetach(TercioError):
     """Connections of this loop, or on this platform, cannot be taken out of it."""
 
 
-class Resting(Protocol):
+class Releasable(Protocol):
+    """What can be in other hands."""
+
+    is_released: bool
+    """It is. Set here."""
+
+
+class Arriving(Releasable, Protocol):
+    """A connection on its way to a protocol."""
+
+    @property
+    def task(self) -> "asyncio.Task[None]":
+        """What brings it there."""
+
+
+class Resting(Releasable, Protocol):
     """A connection, as this module looks at it."""
 
     asked: int
@@ -39,8 +55,6 @@ class Resting(Protocol):
     """Nothing was asked that is not answered. The loop unsets it first of all when it begins to do
     something with the connection that the transport did not tell it to."""
     is_lost: bool
-    is_released: bool
-    """It is in other hands. Set here."""
 
 
 _state: Final = operator.attrgetter("asked", "is_at_rest", "is_lost", "is_released")
@@ -69,11 +83,22 @@ class Detacher:
         over; nothing has changed then. Raises `CannotDetach` if the kernel refused, which it does
         only for descriptors that are not what they should be.
         """
+        return self._take(
+            connection, fd, lambda copy: self.steps(connection, fd, asked, moment, copy)
+        )
+
+    def detach_arrival(self, arrival: Arriving, fd: int, moment: Moment) -> socket.socket | None:
+        """The same of a connection that was accepted and has no protocol yet, or just one."""
+        begins = [moment.lasts(), differs(arrival.task.done, than=False)]
+        return self._take(arrival, fd, lambda copy: [*begins, *self._exchange(arrival, fd, copy)])
+
+    def _take(
+        self, connection: Releasable, fd: int, steps: Callable[[int], list[Step]]
+    ) -> socket.socket | None:
         kept = self._dummy.dup()  # a number of ours: nothing can fail for want of one later
         self._copy = kept
-        copy = kept.fileno()
         ctypes.set_errno(0)
-        done = held.undisturbed(*self.steps(connection, fd, asked, moment, copy))
+        done = held.undisturbed(*steps(kept.fileno()))
         if not done and not connection.is_released:
             kept.close()
             return None
@@ -91,6 +116,12 @@ class Detacher:
         return [
             moment.lasts(),
             differs(_state, connection, than=(asked, True, False, False)),
+            *self._exchange(connection, fd, copy),
+        ]
+
+    def _exchange(self, connection: Releasable, fd: int, copy: int) -> list[Step]:
+        """A dummy for the connection."""
+        return [
             map(setattr, (connection,), ("is_released",), (True,)),
             # First: an entry of epoll is a file and a number, and without the number for the file
             # nobody could take it out any more. What it returns is looked at later: a connection

@@ -218,7 +218,7 @@ class Rescue:
             # What siblings have sent here for the sake of its session has to wait for us.
             has_sessions = self._mover.server.router is not None
             forwarded = 0 if has_sessions else self._exchange.forward()
-            saved = self._save(loop, moment)
+            saved = self._save(loop, moment) + self._save_arrivals(loop, moment)
         finally:
             sys.setswitchinterval(usual)
         if saved and self._saved is not moment.step:
@@ -250,6 +250,27 @@ class Rescue:
         finally:
             if moved:
                 loop.call_soon_threadsafe(_bury, moved)
+        return taken
+
+    def _save_arrivals(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> int:
+        """The same for connections that were accepted as the last thing before the block."""
+        assert self._detacher is not None
+        server = self._mover.server
+        made = {descriptor_of(peer.transport) for peer in list(server.service.connections)}
+        found = {arrival.connection.fileno(): arrival for arrival in server.arrivals()}
+        found = {fd: each for fd, each in found.items() if fd >= 0 and fd not in made}
+        taken = 0
+        for fd in held.readable(found) if found else ():
+            if not self._may_move() or self._exchange.best() is None:
+                break
+            kept = self._detacher.detach_arrival(found[fd], fd, moment)
+            if kept is None:
+                continue
+            self._left -= 1
+            if self._exchange.give(kept, Luggage(), Cause.RESCUE):
+                taken += 1
+            else:
+                loop.call_soon_threadsafe(self._take_back, kept, Luggage())
         return taken
 
     def _candidates(self) -> Iterator[tuple[int, tuple[Connection, int]]]:

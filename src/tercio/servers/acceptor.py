@@ -53,6 +53,19 @@ class Gate(Protocol):
         """A connection that was on its way has its protocol, or is gone."""
 
 
+class Arrival:
+    """A connection that was accepted and has no protocol yet."""
+
+    __slots__ = ("connection", "is_released", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.is_released = False
+        """It is in other hands: what is left here is to be closed."""
+
+
 class Acceptor:
     """One listener. It is used as it was inherited, and never closed here."""
 
@@ -80,7 +93,7 @@ class Acceptor:
         self._waiting = select.poll()
         self._waiting.register(listener, select.POLLIN)
         # Accepted and without a protocol yet, such as TLS handshakes.
-        self._arrivals: dict[asyncio.Task[None], socket.socket] = {}
+        self._arrivals: dict[asyncio.Task[None], Arrival] = {}
 
     def resume(self) -> None:
         """Accept from now on."""
@@ -95,8 +108,10 @@ class Acceptor:
     ) -> None:
         """Give a connected socket to a protocol of its own. The socket is ours from here on."""
         connection.setblocking(False)
-        task = self._loop.create_task(self._connect(connection, protocol or self._protocol))
-        self._arrivals[task] = connection
+        arrival = Arrival(connection)
+        task = self._loop.create_task(self._connect(arrival, protocol or self._protocol))
+        arrival.task = task
+        self._arrivals[task] = arrival
         self._gate.arrives()
         task.add_done_callback(self._arrived)
 
@@ -126,17 +141,21 @@ class Acceptor:
             # They arrive within a turn of the loop, and the server ends them. A task of uvloop that
             # is cancelled here leaves a transport that tells nobody of its end.
             return
-        for task, connection in self._arrivals.items():
+        for task, arrival in self._arrivals.items():
             task.cancel()
             if (
                 inspect.getcoroutinestate(cast("Coroutine[Any, Any, None]", task.get_coro()))
                 == inspect.CORO_CREATED
             ):
-                connection.close()  # the task never begins, so nobody else will
+                arrival.connection.close()  # the task never begins, so nobody else will
+
+    def movable(self) -> list["Arrival"]:
+        """What is on its way and has no state but the socket's. In any thread."""
+        return list(self._arrivals.values()) if self.tls is None else []
 
     def fds(self) -> list[int]:
         """The listener and the sockets of arrivals."""
-        sockets = (self.listener, *self._arrivals.values())
+        sockets = (self.listener, *(arrival.connection for arrival in self._arrivals.values()))
         return [fd for fd in (sock.fileno() for sock in sockets) if fd >= 0]
 
     def _accept(self) -> None:
@@ -179,14 +198,18 @@ class Acceptor:
         cast("Counted", connection).place = partial(self._peers.leave, key)
         return True
 
-    async def _connect(
-        self, connection: socket.socket, protocol: Callable[[], asyncio.Protocol]
-    ) -> None:
+    async def _connect(self, arrival: "Arrival", protocol: Callable[[], asyncio.Protocol]) -> None:
+        connection = arrival.connection
+        if arrival.is_released:
+            connection.close()
+            return
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
         # the connections of such a one.
         try:
             if self.tls is None:
-                await self._loop.connect_accepted_socket(protocol, connection)
+                transport, _ = await self._loop.connect_accepted_socket(protocol, connection)
+                if arrival.is_released:
+                    transport.abort()
             else:
                 await self._loop.connect_accepted_socket(
                     protocol,

@@ -16,7 +16,7 @@ from functools import partial
 from time import monotonic
 from typing import Final, Protocol
 
-from tercio.servers.acceptor import Acceptor
+from tercio.servers.acceptor import Acceptor, Arrival
 from tercio.servers.peers import Peers
 
 _SHARE: Final = 0.9
@@ -157,6 +157,10 @@ class Entrance:
         """Give up what has not arrived."""
         for acceptor in self._all():
             acceptor.drop_arrivals()
+
+    def movable(self) -> list[Arrival]:
+        """What is on its way and has no state but the socket's. In any thread."""
+        return [arrival for acceptor in self._all() for arrival in acceptor.movable()]
 
     def fds(self) -> list[int]:
         """The listeners and the sockets of arrivals."""

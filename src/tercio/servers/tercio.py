@@ -14,6 +14,7 @@ from tercio.http.limits import Limits
 from tercio.http.luggage import Luggage
 from tercio.http.proxies import Proxies
 from tercio.http.service import Service
+from tercio.servers.acceptor import Arrival
 from tercio.servers.front import Engine, Front
 
 _NOTHING: Final = Luggage()
@@ -40,6 +41,10 @@ class TercioServer(Front):
     def has_room(self, coming: int) -> bool:
         """Whether one more connection may come beside ``coming`` that are on their way."""
         return self._entrance is not None and self._entrance.has_room_beside(coming)
+
+    def arrivals(self) -> list[Arrival]:
+        """Connections that were accepted and have no protocol yet. In any thread."""
+        return self._entrance.movable() if self._entrance is not None else []
 
     def adopt(self, connection: socket.socket, luggage: Luggage = _NOTHING) -> None:
         """Serve a connection that another worker took out of its loop."""
