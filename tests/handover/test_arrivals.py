@@ -46,6 +46,8 @@ class Deaf(asyncio.Protocol):
     """It should not be told anything but its end."""
 
     def __init__(self, seen: list[str]) -> None:
+        self.asked = 0
+        self.is_at_rest, self.is_lost, self.is_released = True, False, False
         self.seen = seen
         self.ended = asyncio.Event()
 
@@ -90,7 +92,11 @@ def test_an_arrival_moves_whether_its_transport_is_made_or_not(
                 blocked.wait(PATIENCE)
                 moment = moments.now()
                 assert moment is not None
-                kept.append(detacher.detach_arrival(arrival, arrival.connection.fileno(), moment))
+                fd = arrival.connection.fileno()
+                if arrival.protocol is None:
+                    kept.append(detacher.detach_arrival(arrival, fd, moment))
+                else:
+                    kept.append(detacher.detach(protocol, fd, 0, moment))
                 free.set()
 
             thread = threading.Thread(target=rescue)

@@ -13,8 +13,9 @@ MOST_DATA: Final = 1 << 20
 """Bytes that may have been read of a connection that moves; with more it stays. The loops read
 256 KiB at once."""
 
-_INLINE: Final = 64 << 10
-"""Bytes that a message holds itself; more of them lie in a file in memory that goes with it."""
+_INLINE: Final = 2 << 10
+"""Bytes that a message holds itself; more of them lie in a file in memory that goes with it. An
+inbox has room for some 200 KB by default (net.core.wmem_max)."""
 
 MOST_HOPS: Final = 4
 """Workers in a row that may pass a connection on without serving it."""

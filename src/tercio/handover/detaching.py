@@ -42,8 +42,8 @@ class Arriving(Releasable, Protocol):
     """A connection on its way to a protocol."""
 
     @property
-    def task(self) -> "asyncio.Task[None]":
-        """What brings it there."""
+    def protocol(self) -> object:
+        """None until it has one; then nobody says when it is read."""
 
 
 class Resting(Releasable, Protocol):
@@ -57,6 +57,7 @@ class Resting(Releasable, Protocol):
     is_lost: bool
 
 
+_arrival: Final = operator.attrgetter("protocol", "is_released")
 _state: Final = operator.attrgetter("asked", "is_at_rest", "is_lost", "is_released")
 
 
@@ -88,8 +89,8 @@ class Detacher:
         )
 
     def detach_arrival(self, arrival: Arriving, fd: int, moment: Moment) -> socket.socket | None:
-        """The same of a connection that was accepted and has no protocol yet, or just one."""
-        begins = [moment.lasts(), differs(arrival.task.done, than=False)]
+        """The same of a connection that was accepted and has no protocol yet."""
+        begins = [moment.lasts(), differs(_arrival, arrival, than=(None, False))]
         return self._take(arrival, fd, lambda copy: [*begins, *self._exchange(arrival, fd, copy)])
 
     def _take(

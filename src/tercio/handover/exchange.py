@@ -124,6 +124,10 @@ class Exchange:
         """Connections that are on their way: given, and not answered."""
         return len(self._offers)
 
+    def on_their_way(self, to: int) -> int:
+        """Connections that were given to the worker in a seat, and not answered."""
+        return self._offers.sent.get(to, 0)
+
     @property
     def room(self) -> int:
         """How many connections may be given now."""
@@ -311,7 +315,7 @@ class Exchange:
             _log.error("%s", error)
             close_all(fds)
             return None
-        luggage = _unpacked(sent, fds)
+        luggage, connection = _unpacked(sent, fds), _connection(fds)
         host = self._host
         has_room = self._is_taking and host is not None and host.has_room(coming)
         decision = act(
@@ -319,19 +323,20 @@ class Exchange:
             meant_for=sent.to_incarnation,
             offered=sent.word,
             found=found,
-            has_descriptor=luggage is not None,
+            has_descriptor=luggage is not None and connection is not None,
         )
         if decision in (Act.TAKE, Act.REFUSE):
             state = State.TAKEN if decision is Act.TAKE else State.REFUSED
             self._tickets.write(sent.seat, sent.ticket, answered(sent.word, state))
             senders.add(sent.seat)
-        if decision in (Act.DROP, Act.REFUSE) or luggage is None:
+        if decision in (Act.DROP, Act.REFUSE) or luggage is None or connection is None:
+            if connection is not None:
+                connection.detach()
             close_all(fds)
             return None
         self._row[Field.ADOPTED] += 1
-        connection, *files = fds
-        close_all(files)
-        return socket.socket(fileno=connection), luggage
+        close_all(fds[1:])
+        return connection, luggage
 
     def _wake(self, senders: set[int]) -> None:
         """Tell who waits that there are answers. One whose inbox is full finds them by itself."""
@@ -355,6 +360,14 @@ class Exchange:
             call()
         except Exception:  # one connection's failure is not to be that of those behind it
             _log.exception("a connection that moved cannot be served")
+
+
+def _connection(fds: list[int]) -> socket.socket | None:
+    """The connection among what came; None if it is none, or did not come."""
+    try:
+        return socket.socket(fileno=fds[0]) if fds else None
+    except OSError:  # from a worker that is broken
+        return None
 
 
 def _unpacked(sent: Consignment, fds: list[int]) -> Luggage | None:

@@ -21,6 +21,9 @@ from tercio.http.service import Service
 from tercio.http.transports import bytes_wait
 from tercio.servers.tercio import TercioServer
 
+_STEP: Final = 32
+"""Connections on their way to one worker: should it be stopped just now, no more wait for it."""
+
 _TRIES: Final = 10
 _TRY_AGAIN: Final = 0.02
 """Seconds between two looks for connections at rest that are to be given away."""
@@ -82,7 +85,8 @@ class Mover:
 
     def can_give(self, to: int) -> bool:
         """Whether it is worth while to take a connection out of the loop for that seat."""
-        return self.exchange.room > 0 and self.exchange.sibling(to) is not None
+        has_room = self.exchange.room > 0 and self.exchange.on_their_way(to) < _STEP
+        return has_room and self.exchange.sibling(to) is not None
 
     def move(self, connection: Connection, cause: Cause, to: int, data: bytes = b"") -> bool:
         """Give one idle connection away. False: it is still ours, and served.
@@ -95,7 +99,7 @@ class Mover:
             return False
         if self.exchange.give(kept, luggage, cause, to):
             return True
-        self.server.adopt(kept, luggage)
+        self.server.adopt(kept, dataclasses.replace(luggage, is_back=bool(data)))
         return False
 
     def idle(self) -> Iterator[Connection]:

@@ -255,15 +255,22 @@ class Rescue:
     def _save_arrivals(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> int:
         """The same for connections that were accepted as the last thing before the block."""
         assert self._detacher is not None
-        server = self._mover.server
-        made = {descriptor_of(peer.transport) for peer in list(server.service.connections)}
-        found = {arrival.connection.fileno(): arrival for arrival in server.arrivals()}
-        found = {fd: each for fd, each in found.items() if fd >= 0 and fd not in made}
+        found = {each.connection.fileno(): each for each in self._mover.server.arrivals()}
+        found.pop(-1, None)
         taken = 0
         for fd in held.readable(found) if found else ():
             if not self._may_move() or self._exchange.best() is None:
                 break
-            kept = self._detacher.detach_arrival(found[fd], fd, moment)
+            # Of one that has a protocol, the end of its setting up closes what is left, or we do.
+            protocol = found[fd].protocol
+            if protocol is None:
+                kept = self._detacher.detach_arrival(found[fd], fd, moment)
+            elif isinstance(protocol, Connection):
+                # With a protocol it is one at rest, that nobody has asked anything of.
+                kept = self._detacher.detach(protocol, fd, 0, moment)
+                loop.call_soon_threadsafe(_bury, [protocol] if kept is not None else [])
+            else:
+                kept = None
             if kept is None:
                 continue
             self._left -= 1
@@ -307,5 +314,5 @@ class Rescue:
 def _bury(connections: list[Connection]) -> None:
     """In the loop, when it turns again: what is left of them is a transport with a dummy."""
     for connection in connections:
-        if not connection.is_lost:
+        if not connection.is_lost and getattr(connection, "transport", None) is not None:
             connection.abort()

@@ -6,6 +6,7 @@ worker that leaves keeps its sessions as long as it lives; then they begin anew 
 """
 
 import asyncio
+from collections import deque
 from time import monotonic
 from typing import Any, Final
 
@@ -31,6 +32,12 @@ _RESERVED: Final = 64
 _ASK_AGAIN: Final = 0.02
 """Seconds between two looks at owners that are stuck, while somebody waits for one."""
 
+_BATCH: Final = 32
+"""Connections of one owner that go on in one turn of the loop."""
+
+_MOST_WAITING: Final = 1024
+"""Connections that wait for one owner; who comes then is told so."""
+
 
 class Sticky:
     """A `belonging.Router` of the worker ``me``. ``secret`` is the cluster's."""
@@ -53,7 +60,8 @@ class Sticky:
         self._slots = tickets.seats // SEATS_PER_SLOT
         self._secret = secret
         self._proxies = proxies
-        self._waiting: set[Belonging] = set()  # for owners that are stuck
+        # For owners that are stuck; for None those that could not be sent a moment ago.
+        self._waiting: dict[WorkerId | None, deque[Belonging]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._used = 0.0  # when a request came for a session of ours
         self.mover: Mover | None = None
@@ -85,22 +93,48 @@ class Sticky:
             return Place.HERE
         if sibling.is_stuck or exchange.room <= _RESERVED:
             # Not sent: what waits in its inbox would keep others from moving.
-            self._put_off(connection)
+            waiting = self._waiting.setdefault(owner, deque())
+            if len(waiting) >= _MOST_WAITING:
+                return Place.NOWHERE
+            waiting.append(connection)
+            self._wait()
             return Place.LATER
         moved = self.mover.move(connection, Cause.STICKY, seat, data)
         return Place.ELSEWHERE if moved or connection.is_released else Place.HERE
 
-    def _put_off(self, connection: Belonging) -> None:
-        self._waiting.add(connection)
+    def put_off(self, connection: Belonging) -> None:
+        self._waiting.setdefault(None, deque()).append(connection)
+        self._wait()
+
+    def _wait(self) -> None:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_ASK_AGAIN, self._ask_again)
 
     def _ask_again(self) -> None:
+        """Look at each owner that somebody waits for, and go on with some of those who do."""
         self._timer = None
-        waiting, self._waiting = self._waiting, set()
-        for connection in waiting:
-            connection.go_on_waiting()
+        for owner, waiting in list(self._waiting.items()):
+            if owner is not None and self._is_stuck(owner):
+                continue
+            for _ in range(min(len(waiting), _BATCH)):
+                connection = waiting.popleft()
+                try:
+                    connection.go_on_waiting()
+                except Exception:  # one connection's failure is not to be that of those behind it
+                    connection.service.log.exception("a request cannot go to its worker")
+                    connection.abort()
+            if not waiting:
+                del self._waiting[owner]
+        if self._waiting:
+            self._wait()
+
+    def _is_stuck(self, owner: WorkerId) -> bool:
+        seat = self._seat(owner)
+        if seat is None or self.mover is None:
+            return False
+        sibling = self.mover.exchange.sibling(seat)
+        return sibling is not None and sibling.is_stuck
 
     def _client(self, connection: Belonging, head: Head) -> str | None:
         host = connection.client_host

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from tercio.http.connection import Connection
+from tercio.http.head import BadRequest
 from tercio.http.luggage import Luggage
 from tercio.http.peek import END, Head, peek
 from tercio.http.service import Service
@@ -27,6 +28,8 @@ class Place(Enum):
     """It is on its way there."""
     LATER = auto()
     """Nobody can answer it now; its connection is to be asked again (`Belonging.go_on_waiting`)."""
+    NOWHERE = auto()
+    """Too many wait already."""
 
 
 class Router(Protocol):
@@ -36,8 +39,13 @@ class Router(Protocol):
     def route(self, connection: "Belonging", head: Head, data: bytes) -> Place:
         """Find it out, and send it there; ``data`` begins with its head."""
 
+    @abstractmethod
+    def put_off(self, connection: "Belonging") -> None:
+        """Ask it again, after a while."""
+
 
 _NOT_YET: Final = b""
+_ENDS: Final = (b"\r", b"\n")
 
 
 class Belonging(Connection):
@@ -67,6 +75,11 @@ class Belonging(Connection):
     def data_received(self, data: bytes) -> None:
         if self._is_routed:
             self._is_routed = False
+            if self._luggage is not None and self._luggage.is_back:
+                self._hold(data)
+                self.pause_reading()
+                self._router.put_off(self)
+                return
         elif self._held:
             start = max(0, len(self._held) - len(END))
             return self._meet(self._held + data, start)
@@ -81,10 +94,12 @@ class Belonging(Connection):
 
     def _meet(self, data: bytes, start: int) -> None:
         """Bytes of a request came that nobody has begun to read."""
+        if data[:1] in _ENDS and not (data := data.lstrip(b"\r\n")):
+            return  # an end of line too many belongs to no request (RFC 9112, 2.2)
         if data.find(END, start) < 0 and len(data) <= self.service.limits.head:
             self._hold(data)
             return
-        head = peek(data)
+        head = peek(data, self.service.limits.fields)
         # Released it must be as it is at rest.
         is_begun, self.in_head = self.in_head, False
         place = self._router.route(self, head, data) if head is not None else Place.HERE
@@ -96,6 +111,9 @@ class Belonging(Connection):
             self.pause_reading()
             return
         self._held = _NOT_YET
+        if place is Place.NOWHERE:
+            self.refuse(BadRequest(503, "The worker of this session has too much to do."))
+            return
         super().data_received(data)
         self.resume_reading()
 

@@ -15,3 +15,5 @@ class Luggage:
     """Processes in a row that have passed it on unserved."""
     data: bytes = b""
     """What was read of it and belongs to no request yet."""
+    is_back: bool = False
+    """It was to go elsewhere, and could not be sent."""

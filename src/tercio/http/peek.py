@@ -16,6 +16,8 @@ class Head:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Names in lower case."""
     is_complete: bool = False
+    most: int = 100
+    """Header fields, beyond which nobody looks any further."""
 
     # What llhttp calls
 
@@ -23,6 +25,8 @@ class Head:
         self.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= self.most:
+            raise _Enough
         self.headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
@@ -35,14 +39,15 @@ class Head:
         return self.target.partition(b"?")[2].partition(b"#")[0]
 
 
-def peek(data: bytes) -> Head | None:
+def peek(data: bytes, most: int = 100) -> Head | None:
     """The head of the request that ``data`` begins with.
 
-    None if it is not all there, or none that a server would accept: who really reads it says so.
+    None if it is not all there, has more than ``most`` fields, or is none that a server would
+    accept: who really reads it says so.
     """
     if END not in data:
         return None  # also of what a lenient server would take: a bare LF is not accepted here
-    found = Head()
+    found = Head(most=most)
     parser: Any = HttpRequestParser(found)
     try:
         parser.feed_data(data)

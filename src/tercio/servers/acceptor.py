@@ -54,16 +54,19 @@ class Gate(Protocol):
 
 
 class Arrival:
-    """A connection that was accepted and has no protocol yet."""
+    """A connection that was accepted, up to the turn in which its protocol knows of it."""
 
-    __slots__ = ("connection", "is_released", "task")
+    __slots__ = ("connection", "is_adopted", "is_released", "protocol", "task")
 
     task: asyncio.Task[None]
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, is_adopted: bool) -> None:
         self.connection = connection
+        self.is_adopted = is_adopted
         self.is_released = False
         """It is in other hands: what is left here is to be closed."""
+        self.protocol: asyncio.Protocol | None = None
+        """It has one, which may be told of the connection any time from now on."""
 
 
 class Acceptor:
@@ -108,7 +111,7 @@ class Acceptor:
     ) -> None:
         """Give a connected socket to a protocol of its own. The socket is ours from here on."""
         connection.setblocking(False)
-        arrival = Arrival(connection)
+        arrival = Arrival(connection, is_adopted=protocol is not None)
         task = self._loop.create_task(self._connect(arrival, protocol or self._protocol))
         arrival.task = task
         self._arrivals[task] = arrival
@@ -151,7 +154,10 @@ class Acceptor:
 
     def movable(self) -> list["Arrival"]:
         """What is on its way and has no state but the socket's. In any thread."""
-        return list(self._arrivals.values()) if self.tls is None else []
+        if self.tls is not None:
+            return []
+        # What another worker has given may have luggage, which is its protocol's.
+        return [arrival for arrival in list(self._arrivals.values()) if not arrival.is_adopted]
 
     def fds(self) -> list[int]:
         """The listener and the sockets of arrivals."""
@@ -203,13 +209,18 @@ class Acceptor:
         if arrival.is_released:
             connection.close()
             return
+
+        def make() -> asyncio.Protocol:
+            arrival.protocol = protocol()
+            return arrival.protocol
+
         # Both loops set TCP_NODELAY: listeners are made to say that they are TCP's, and so do
         # the connections of such a one.
         try:
             if self.tls is None:
-                transport, _ = await self._loop.connect_accepted_socket(protocol, connection)
-                if arrival.is_released:
-                    transport.abort()
+                transport, _ = await self._loop.connect_accepted_socket(make, connection)
+                if getattr(arrival.protocol, "is_released", False):
+                    transport.abort()  # a dummy is in its place
             else:
                 await self._loop.connect_accepted_socket(
                     protocol,
