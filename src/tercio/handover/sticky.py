@@ -102,6 +102,9 @@ class Sticky:
         moved = self.mover.move(connection, Cause.STICKY, seat, data)
         return Place.ELSEWHERE if moved or connection.is_released else Place.HERE
 
+    def came(self) -> None:
+        self._used = monotonic()
+
     def put_off(self, connection: Belonging) -> None:
         self._waiting.setdefault(None, deque()).append(connection)
         self._wait()

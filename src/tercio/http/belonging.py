@@ -40,6 +40,10 @@ class Router(Protocol):
         """Find it out, and send it there; ``data`` begins with its head."""
 
     @abstractmethod
+    def came(self) -> None:
+        """A request was sent here, as it belongs here."""
+
+    @abstractmethod
     def put_off(self, connection: "Belonging") -> None:
         """Ask it again, after a while."""
 
@@ -80,6 +84,7 @@ class Belonging(Connection):
                 self.pause_reading()
                 self._router.put_off(self)
                 return
+            self._router.came()
         elif self._held:
             start = max(0, len(self._held) - len(END))
             return self._meet(self._held + data, start)
