@@ -18,6 +18,9 @@ from tercio.dataplane.tickets import Tickets
 RING_SIZE: Final = 4 << 20
 """Bytes of a process' messages that others have not read yet."""
 
+_LATE: Final = 10
+"""Times that an inbox is looked at after its worker's death, about once a second."""
+
 
 class Shared:
     """What every process maps; `tickets`, `inboxes` and `owners` are the workers' alone."""
@@ -37,6 +40,9 @@ class Shared:
         self.tickets = tickets
         self.inboxes = inboxes
         self.owners = owners
+        self._emptied: dict[
+            int, int
+        ] = {}  # seats whose inboxes are to be looked at again, how often
 
     @classmethod
     def create(cls, seats: int, ring_size: int = RING_SIZE, workers: int | None = None) -> Self:
@@ -110,16 +116,21 @@ class Shared:
             # back what they gave it, and what comes still is thrown away by who comes next.
             self.tickets.clear(seat)
             self._empty_inbox(seat)
+            self._emptied[seat] = _LATE
 
     def tidy(self) -> None:
         """Give back memory that dead processes have left. The primary calls it now and then."""
         self.rings.tidy()
         if self.tickets is None:
             return
-        for seat in range(self.tickets.seats):
+        for seat, times in list(self._emptied.items()):
             # A sender that looked just before the worker was reaped may have been late.
             if not self.scoreboard.row(seat)[Field.PID]:
                 self._empty_inbox(seat)
+            if times > 1:
+                self._emptied[seat] = times - 1
+            else:
+                del self._emptied[seat]
 
     def _empty_inbox(self, seat: int) -> None:
         if self.inboxes is not None:

@@ -1,8 +1,9 @@
 """Look at the queues and loads of all slots, and see to it that nobody waits for a busy worker.
 
-One process looks, so that eight idle ones need not: every 20 ms while connections come, else four
-times a second. A connection that comes while it rests wakes it, once: the listeners are in an epoll
-set of its own, edge-triggered, and nothing is accepted here.
+One process looks, so that eight idle ones need not: every 20 ms while connections come, every 5 ms
+while some of them wait, else with the primary's samples. A connection that comes while it rests
+wakes it, once: the listeners are in an epoll set of its own, edge-triggered, and nothing is
+accepted here.
 
 What it finds goes to `core.balance`; what that decides becomes a program in the kernel (weights)
 and orders to workers. When it does not run, the last program stays, and every worker goes on to
@@ -25,7 +26,7 @@ from tercio.system import bpf, queues
 
 _FAST: Final = 0.02  # seconds between two looks while connections come
 _FASTEST: Final = 0.005  # while some of them wait
-_SLOW: Final = 0.25
+_SLOW: Final = 1.0  # about what is between two looks while none come
 _QUIET: Final = 1.0  # seconds without a connection until it rests
 _LEVEL: Final = 0.25  # seconds between two looks at who has too many
 _SHARE: Final = 0.008  # of one core, for looking: with many slots it looks less often
@@ -74,22 +75,31 @@ class Looker:
         self._looked_at = 0.0
         self._cost = 0.0  # seconds of CPU a look, lately
         self._timer: asyncio.TimerHandle | None = None
+        self._is_open = False
         self._hints = _Hints(loop, groups, self._wake)
         self.stolen = 0
         """Connections that were ordered to be accepted by another worker than the slot's."""
 
     def start(self) -> None:
         """Look from now on."""
+        self._is_open = True
         self._look()
 
     def notice(self) -> None:
         """Workers may have come or gone: if so, look now."""
-        if self._serving != self._serving_now() and self._timer is not None:
-            self._timer.cancel()
+        if self._is_open and self._serving != self._serving_now():
+            self.look()
+
+    def look(self) -> None:
+        """Look now; to be called about once a second, which is enough while no connection comes."""
+        if self._is_open:
+            if self._timer is not None:
+                self._timer.cancel()
             self._look()
 
     def close(self) -> None:
         """Look no more."""
+        self._is_open = False
         if self._timer is not None:
             self._timer.cancel()
         self._hints.close()
@@ -114,9 +124,7 @@ class Looker:
     def _wake(self) -> None:
         """A connection came while this rested."""
         self._moved_at = time.monotonic()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._look()
+        self.look()
 
     def _look(self) -> None:
         self._timer = None
@@ -131,9 +139,9 @@ class Looker:
             is_fast = time.monotonic() - self._moved_at < _QUIET
             if not is_fast:
                 self._hints.arm()
-            wanted = _FASTEST if any(slot.waiting for slot in self._seen) else _FAST
-            delay = max(wanted, self._cost / _SHARE) if is_fast else _SLOW
-            self._timer = self._loop.call_later(delay, self._look)
+            if is_fast:
+                wanted = _FASTEST if any(slot.waiting for slot in self._seen) else _FAST
+                self._timer = self._loop.call_later(max(wanted, self._cost / _SHARE), self._look)
 
     def _take_in(self, now: float) -> None:
         is_late = now - self._looked_at > 2 * _SLOW
@@ -154,6 +162,7 @@ class Looker:
         if self._can_move and now - self._levelled_at >= _LEVEL:
             self._levelled_at = now
             for give in self._balance.gives(seen, now):
+                self._moved_at = now
                 self._tell(give.seat, {"type": "give", "count": give.count, "to": give.to})
 
     def _serving_now(self) -> list[tuple[int, ...]]:

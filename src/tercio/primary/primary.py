@@ -316,6 +316,7 @@ class Primary:
         try:
             now = time.monotonic()
             self.tell(self._sampler.round(self._executor.workers, policy, now))
+            self._looker.look()
             self._setup.shared.tidy()
             self._statistics.keep_up(self.cluster, now)
             interval = self._revisions[self.cluster.revision].config.stats_interval

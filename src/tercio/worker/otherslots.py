@@ -16,8 +16,8 @@ from tercio.servers.port import Server
 from tercio.system import queues
 from tercio.worker.record import BootRecord
 
-_STALE: Final = 1_500_000_000
-"""Nanoseconds since the primary's last look, at the least; it looks four times a second."""
+_STALE: Final = 2_000_000_000
+"""Nanoseconds since the primary's last look, at the least; it looks with each of its samples."""
 
 
 class OtherSlots:
