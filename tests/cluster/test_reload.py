@@ -80,9 +80,7 @@ def test_without_the_quiet_window_the_same_clients_see_drops(cluster: Cluster) -
     # The counter-test: idle connections closed at once is what other servers do; connections of
     # uvicorn cannot move.
     cluster.write_app(release("one"))
-    cluster.start(
-        "-w", "2", *SHORT, "--no-access-log", "--drain-quiet", "0", "--server", "uvicorn"
-    )
+    cluster.start("-w", "2", *SHORT, "--no-access-log", "--drain-quiet", "0", "--server", "uvicorn")
     with Load(cluster.port, kept=16, think=1.0) as load:
         load.wait_for(50)
         cluster.write_app(release("two"))

@@ -40,7 +40,8 @@ def test_a_runtime_directory_without_room_is_one_line(cluster: Cluster) -> None:
 def test_a_control_socket_without_descriptors_says_so_once_and_comes_back(
     cluster: Cluster,
 ) -> None:
-    cluster.start("-w", "1", prefix=few_descriptors(128))  # one a seat to wake it, one a slot to listen
+    # One a seat to wake its process, and one a slot to listen.
+    cluster.start("-w", "1", prefix=few_descriptors(128))
     with ExitStack() as clients:
         for _ in range(50):
             client = clients.enter_context(socket.socket(socket.AF_UNIX))
