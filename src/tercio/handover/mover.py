@@ -111,7 +111,8 @@ class Mover:
     # What the exchange asks and tells
 
     def has_room(self, coming: int) -> bool:
-        return self.server.has_room(coming)
+        # What is on its way may come back, and has to have room then.
+        return self.server.has_room(coming + self.exchange.outstanding)
 
     def adopt(self, connection: socket.socket, luggage: Luggage) -> None:
         self.server.adopt(connection, luggage)

@@ -11,6 +11,7 @@ whether this loop can be robbed at all (`trial`).
 """
 
 import asyncio
+import errno
 import logging
 import os
 import select
@@ -56,6 +57,8 @@ _HASTE: Final = 0.0005
 
 _SILENCE: Final = 10.0
 """Seconds between two notes."""
+
+_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Witness(Protocol):
@@ -137,7 +140,12 @@ class Rescue:
     def _run(self) -> None:
         try:
             while (loop := self._loop) is not None and self._rest():
-                self._watch(loop)
+                try:
+                    self._watch(loop)
+                except OSError as error:
+                    if error.errno not in _SHORT:
+                        raise
+                    time.sleep(_WEARIEST)  # descriptors or memory ran out, for now
         except CannotDetach as error:
             self._give_up(str(error))
         except Exception as error:
@@ -282,7 +290,13 @@ class Rescue:
 
     def _candidates(self) -> Iterator[tuple[int, tuple[Connection, int]]]:
         """Connections at rest, by descriptor, each with the number of its requests."""
+        assert self._detacher is not None
+        # The loop's own epoll tells which descriptors have something to say: thousands of
+        # connections that have not must not keep the lock from the handler that computes.
+        ready = held.ready(self._detacher.epoll)
         for peer in list(self._mover.server.service.connections):
+            if ready is not None and descriptor_of(peer.transport) not in ready:
+                continue
             if not isinstance(peer, Connection) or not peer.is_at_rest or peer.is_released:
                 continue
             asked = peer.asked  # before the look at its buffer: at rest, it only empties

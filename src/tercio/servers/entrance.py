@@ -151,7 +151,8 @@ class Entrance:
         self, connection: socket.socket, protocol: Callable[[], asyncio.Protocol] | None = None
     ) -> None:
         """Take a connected socket from elsewhere. It has been let in, so nobody asks for room."""
-        self._acceptors[0].adopt(connection, protocol)
+        kin = (each for each in self._acceptors if each.listener.family == connection.family)
+        next(kin, self._acceptors[0]).adopt(connection, protocol)
 
     def drop_arrivals(self) -> None:
         """Give up what has not arrived."""

@@ -13,6 +13,7 @@ import ctypes
 import gc
 import operator
 import os
+import platform
 import select
 import struct
 import sys
@@ -42,6 +43,12 @@ epoll_ctl: Final[Callable[..., int]] = _function(
 
 dup3: Final[Callable[..., int]] = _function("dup3", ctypes.c_int, ctypes.c_int, ctypes.c_int)
 """``dup3(old, new, O_CLOEXEC)``; returns ``new``."""
+
+_epoll_wait: Final = _function(
+    "epoll_wait", ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_int
+)
+_PACKED: Final = ("x86_64", "i386", "i686")
+"""Where the kernel's `struct epoll_event` has no gap before its 64 bits."""
 
 _poll: Final = _function("poll", ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int)
 _pread: Final = _function(
@@ -104,6 +111,23 @@ def readable(fds: Iterable[int]) -> set[int]:
         return set()
     polled = _POLLED.iter_unpack(table.raw[: count * _POLLED.size])
     return {fd for fd, _, found in polled if found & select.POLLIN and not found & _GONE}
+
+
+_MOST_EVENTS: Final = 512
+_EVENT: Final = struct.Struct("=IiI" if platform.machine() in _PACKED else "=IxxxxiI")
+
+
+def ready(epoll: int) -> set[int] | None:
+    """Descriptors in an epoll set that something happened to; None: too many to tell.
+
+    For sets that are level-triggered and keep the descriptor with each entry, as those of event
+    loops do: then who waits there sees it all the same.
+    """
+    table = ctypes.create_string_buffer(_EVENT.size * _MOST_EVENTS)
+    count = _epoll_wait(epoll, table, _MOST_EVENTS, 0)
+    if not 0 <= count < _MOST_EVENTS:
+        return None
+    return {fd for _, fd, _ in _EVENT.iter_unpack(table.raw[: count * _EVENT.size])}
 
 
 class ThreadState:
