@@ -92,7 +92,7 @@ def test_a_new_worker_gets_its_share_of_the_connections_that_are_there(
     cluster.until(
         lambda status: (
             len(status["workers"]) == 4
-            and all(worker["connections"] >= homes.total() // 6 for worker in status["workers"])
+            and all(worker["connections"] >= homes.total() // 10 for worker in status["workers"])
         )
     )
     left = [each for each in connections if not is_closed(each)]
