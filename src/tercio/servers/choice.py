@@ -2,12 +2,15 @@
 
 import importlib.util
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tercio.config import Config
 from tercio.errors import ConfigError
 from tercio.servers import granian_options
-from tercio.servers.entrance import Turns
-from tercio.servers.port import Server
+
+if TYPE_CHECKING:  # the command line checks a choice, and needs no event loop for it
+    from tercio.servers.entrance import Turns
+    from tercio.servers.port import Server
 
 
 def check(config: Config) -> None:
@@ -23,7 +26,9 @@ def check(config: Config) -> None:
             pass
 
 
-def make(config: Config, note: Callable[[str, str], None], turns: Turns | None = None) -> Server:
+def make(
+    config: Config, note: Callable[[str, str], None], turns: "Turns | None" = None
+) -> "Server":
     """Only the one that is wanted is imported: each of them costs a boot some 50 ms.
 
     granian takes no turns: its thread accepts until the queue is empty.

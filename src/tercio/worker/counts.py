@@ -23,10 +23,11 @@ _WS_THROTTLED: Final = int(Field.WS_THROTTLED)
 _DURATIONS: Final = int(Field.DURATIONS)
 
 # Requests, the statuses by their first digit, the durations and the bytes lie side by side: packed
-# at once, they cost half of what an array costs that is made for them.
+# at once, they cost half of what an array costs that is made for them. Not into shared memory,
+# though: to pack is to write zeros first, and whoever reads then sees totals fall.
 _ENDED: Final = struct.Struct(f"{_SENT_BYTES + 1 - _REQUESTS}Q")
 _pack: Final = _ENDED.pack_into
-_ENDED_AT: Final = _REQUESTS * struct.calcsize("Q")
+_ENDED_WORDS: Final = slice(_REQUESTS, _SENT_BYTES + 1)
 
 _BELOW: Final = (-1.0, *DURATION_BOUNDS)
 _ABOVE: Final = (*DURATION_BOUNDS, float("inf"))
@@ -49,6 +50,7 @@ class Counts:
         "_by_duration",
         "_connections",
         "_digits",
+        "_draft",
         "_duration",
         "_errors",
         "_in_bucket",
@@ -63,6 +65,7 @@ class Counts:
 
     def __init__(self, row: Row) -> None:
         self._words = row.words
+        self._draft = memoryview(bytearray(_ENDED.size)).cast("Q")
         self.traffic = Traffic()
         self._accepted = self._connections = self._websockets = self._errors = 0
         self._in_flight = self._refused = 0
@@ -164,8 +167,8 @@ class Counts:
         words[_IN_FLIGHT] = self._in_flight
         traffic = self.traffic
         _pack(
-            words,
-            _ENDED_AT,
+            self._draft,
+            0,
             none + ones + twos + threes + fours + fives - self._refused,
             ones,
             twos,
@@ -176,3 +179,4 @@ class Counts:
             traffic.received,
             traffic.sent,
         )
+        words[_ENDED_WORDS] = self._draft
