@@ -181,7 +181,7 @@ def test_an_order_gives_idle_connections_and_leaves_busy_ones(loop: str) -> None
         rig.count(Field.IN_FLIGHT, 1)
         rig.settle()
         there.take_from(rig, 3)
-        rig.send(type="give", count=4, to=0)
+        rig.send(type="give", count=1, to=0)
         until(lambda: len(there.home.adopted) == 4)
         rig.count(Field.MOVED_REBALANCE, 4)
         half.send(GET[-2:])
