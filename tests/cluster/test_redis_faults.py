@@ -208,7 +208,8 @@ async def play(cluster: Cluster, other: Cluster, server: Valkey, fault: str) -> 
                 async with FAULTS[fault](server, proxy):
                     took = await load.until(worked(1))
                 assert took < RECONNECT * SLACK, f"found again after {took:.1f} s"
-                await asyncio.to_thread(until_told, cluster, number + 1)
+                told = await asyncio.to_thread(until_told, cluster, number + 1)
+                await asyncio.to_thread(until_heard, cluster, told)
                 status = await asyncio.to_thread(cluster.status)
                 assert status["ready"] == 2
                 print(f"{fault}: found again after {took:.2f} s")
@@ -240,6 +241,17 @@ def look(cluster: Cluster, other: Cluster, load: Load, fault: str) -> None:
     for report in reports:
         assert report["disorder"] == 0
         assert report["got"] + report["gaps"] + report["dropped"] == spoken
+
+
+def until_heard(cluster: Cluster, told: list[dict[str, Any]]) -> None:
+    """Wait until both have heard something again: only that says how much was lost before it."""
+    limit = time.monotonic() + PATIENCE
+    waiting = {report["pid"]: report["last"] for report in told}
+    while waiting:
+        report = json.loads(cluster.get("/report").text)
+        if report["last"] > waiting.get(report["pid"], report["last"]):
+            del waiting[report["pid"]]
+        assert time.monotonic() < limit, (report, waiting)
 
 
 def until_told(cluster: Cluster, gaps: int, last: int = 0) -> list[dict[str, Any]]:
