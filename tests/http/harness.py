@@ -66,6 +66,9 @@ class Counts:
         assert seconds >= 0
         self.statuses.append(status)
 
+    def request_moved(self) -> None:
+        self.begun -= 1
+
     def request_refused(self, status: int) -> None:
         self.refused.append(status)
 

@@ -57,7 +57,26 @@ class Resting(Releasable, Protocol):
     is_lost: bool
 
 
+class Asked(Releasable, Protocol):
+    """A connection over which one request came that the application has not been called for."""
+
+    asked: int
+    is_lost: bool
+
+    @property
+    def current(self) -> object:
+        """That request."""
+
+
+class Unbegun(Protocol):
+    """Such a request."""
+
+    task: "asyncio.Task[None] | None"
+
+
 _arrival: Final = operator.attrgetter("protocol", "is_released")
+_asked: Final = operator.attrgetter("asked", "current", "is_lost", "is_released")
+_steps_taken: Final = operator.attrgetter("cr_running", "cr_suspended")
 _state: Final = operator.attrgetter("asked", "is_at_rest", "is_lost", "is_released")
 
 
@@ -92,6 +111,26 @@ class Detacher:
         """The same of a connection that was accepted and has no protocol yet."""
         begins = [moment.lasts(), differs(_arrival, arrival, than=(None, False))]
         return self._take(arrival, fd, lambda copy: [*begins, *self._exchange(arrival, fd, copy)])
+
+    def detach_asked(
+        self, connection: Asked, fd: int, request: Unbegun, asked: int, moment: Moment
+    ) -> socket.socket | None:
+        """The same of one that has a request which did not begin: its task will find it released.
+
+        A task that has not begun can only begin in the loop, which is in another one's step.
+        """
+        begins = [moment.lasts(), *self.unbegun(connection, request, asked)]
+        return self._take(
+            connection, fd, lambda copy: [*begins, *self._exchange(connection, fd, copy)]
+        )
+
+    def unbegun(self, connection: Asked, request: Unbegun, asked: int) -> list[Step]:
+        """What `detach_asked` makes sure of, for `held.undisturbed`."""
+        assert request.task is not None
+        return [
+            differs(_asked, connection, than=(asked, request, False, False)),
+            differs(_steps_taken, request.task.get_coro(), than=(False, False)),
+        ]
 
     def _take(
         self, connection: Releasable, fd: int, steps: Callable[[int], list[Step]]

@@ -3,8 +3,8 @@
 One thread. It rests as long as nothing waits for the loop, which the loop's own epoll tells it, and
 then looks a few times: is the loop in a step of a task, and still in the same one? After 50 ms
 (``--rescue-after``) the worker is marked as suspect, so that siblings give it nothing, and its idle
-connections with bytes waiting are taken out of the loop (`detaching`) and given away; so is what
-lies in its inbox. Requests whose first byte was read stay.
+connections with bytes waiting are taken out of the loop and given away (`saving`), with requests
+that were read and not begun; so is what lies in its inbox. Requests that have begun stay.
 
 It does nothing as long as it is in doubt: about the time (`suspicion`), about a debugger, or about
 whether this loop can be robbed at all (`trial`).
@@ -15,24 +15,20 @@ import errno
 import logging
 import os
 import select
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
 from tercio.dataplane.scoreboard import Field, Row
-from tercio.handover.consignment import Cause
 from tercio.handover.detaching import CannotDetach, Detacher
 from tercio.handover.moments import Moment, Moments
 from tercio.handover.mover import Mover
+from tercio.handover.saving import Saver
 from tercio.handover.suspicion import Suspicion
 from tercio.handover.trial import prove
-from tercio.http.connection import Connection
-from tercio.http.luggage import Luggage
-from tercio.http.transports import bytes_left, descriptor_of
 from tercio.system import held
 
 _log = logging.getLogger("tercio.handover")
@@ -48,9 +44,6 @@ _SHORTEST: Final = 0.003
 
 _WEARIEST: Final = 0.1
 """Seconds between two looks at a blocked loop from which nothing can be saved."""
-
-_MOST: Final = 2000
-"""Connections a second that are moved: more would be ping-pong among workers that all block."""
 
 _HASTE: Final = 0.0005
 """Seconds for which the loop's thread may keep the lock from a rescue: usually it is 5 ms."""
@@ -92,8 +85,6 @@ class Rescue:
         self._nap = min(0.8 * after, _NAP)
         self._short = min(max(after / 3, _SHORTEST), _SUSPICIOUS)
         self._is_asked = False  # to say that it has turned; the loop unsets it
-        self._left = 0.0  # connections that may be moved now
-        self._filled = 0.0  # when that was
         self._loop: asyncio.AbstractEventLoop | None = None
         self._detacher: Detacher | None = None
         self._saved: object = None  # the step that connections were last saved from
@@ -112,6 +103,7 @@ class Rescue:
             raise CannotDetach(f"the state of threads cannot be read: {error}") from error
         self._loop = loop
         self._detacher = detacher
+        self._saver = Saver(self._mover, loop, detacher)
         self._moments = moments
         self._state = state
         self._clock = time.pthread_getcpuclockid(threading.get_ident())
@@ -186,7 +178,7 @@ class Rescue:
                 nap = self._nap  # it need not be asked again at once
             elif not self._is_blocked(loop, moment, due):
                 weary = self._short
-            elif not self._save_all(loop, moment):
+            elif not self._save_all(moment):
                 nap = weary = min(2 * weary, _WEARIEST)
             was_asked = self._is_asked
 
@@ -209,9 +201,7 @@ class Rescue:
         self._is_asked = False
         self._row[Field.SUSPECT] = 0
 
-    # Saving
-
-    def _save_all(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> bool:
+    def _save_all(self, moment: Moment) -> bool:
         """Whether anything was moved."""
         if self._saved is not moment.step and self._witness.is_excused():
             return False
@@ -226,7 +216,7 @@ class Rescue:
             # What siblings have sent here for the sake of its session has to wait for us.
             has_sessions = self._mover.server.router is not None
             forwarded = 0 if has_sessions else self._exchange.forward()
-            saved = self._save(loop, moment) + self._save_arrivals(loop, moment)
+            saved = self._saver.save(moment)
         finally:
             sys.setswitchinterval(usual)
         if saved and self._saved is not moment.step:
@@ -234,85 +224,6 @@ class Rescue:
             self._row[Field.RESCUES] += 1
             self._tell(saved)
         return bool(saved or forwarded)
-
-    def _save(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> int:
-        found = dict(self._candidates())
-        moved: list[Connection] = []
-        taken = 0
-        try:
-            for fd in held.readable(found) if found else ():
-                if not self._may_move() or self._exchange.best() is None:
-                    break
-                connection, asked = found[fd]
-                luggage = connection.pack()
-                assert self._detacher is not None
-                kept = self._detacher.detach(connection, fd, asked, moment)
-                if kept is None:
-                    continue
-                moved.append(connection)
-                self._left -= 1
-                if self._exchange.give(kept, luggage, Cause.RESCUE):
-                    taken += 1
-                else:
-                    loop.call_soon_threadsafe(self._take_back, kept, luggage)
-        finally:
-            if moved:
-                loop.call_soon_threadsafe(_bury, moved)
-        return taken
-
-    def _save_arrivals(self, loop: asyncio.AbstractEventLoop, moment: Moment) -> int:
-        """The same for connections that were accepted as the last thing before the block."""
-        assert self._detacher is not None
-        found = {each.connection.fileno(): each for each in self._mover.server.arrivals()}
-        found.pop(-1, None)
-        taken = 0
-        for fd in held.readable(found) if found else ():
-            if not self._may_move() or self._exchange.best() is None:
-                break
-            # Of one that has a protocol, the end of its setting up closes what is left, or we do.
-            protocol = found[fd].protocol
-            if protocol is None:
-                kept = self._detacher.detach_arrival(found[fd], fd, moment)
-            elif isinstance(protocol, Connection):
-                # With a protocol it is one at rest, that nobody has asked anything of.
-                kept = self._detacher.detach(protocol, fd, 0, moment)
-                loop.call_soon_threadsafe(_bury, [protocol] if kept is not None else [])
-            else:
-                kept = None
-            if kept is None:
-                continue
-            self._left -= 1
-            if self._exchange.give(kept, Luggage(), Cause.RESCUE):
-                taken += 1
-            else:
-                loop.call_soon_threadsafe(self._take_back, kept, Luggage())
-        return taken
-
-    def _candidates(self) -> Iterator[tuple[int, tuple[Connection, int]]]:
-        """Connections at rest, by descriptor, each with the number of its requests."""
-        assert self._detacher is not None
-        # The loop's own epoll tells which descriptors have something to say: thousands of
-        # connections that have not must not keep the lock from the handler that computes.
-        ready = held.ready(self._detacher.epoll)
-        for peer in list(self._mover.server.service.connections):
-            if ready is not None and descriptor_of(peer.transport) not in ready:
-                continue
-            if not isinstance(peer, Connection) or not peer.is_at_rest or peer.is_released:
-                continue
-            asked = peer.asked  # before the look at its buffer: at rest, it only empties
-            with suppress(AttributeError, OSError, RuntimeError, ValueError):  # it closes just now
-                if not bytes_left(peer.transport) and not peer.transport.is_closing():
-                    yield descriptor_of(peer.transport), (peer, asked)
-
-    def _may_move(self) -> bool:
-        now = time.monotonic()
-        self._left = min(self._left + (now - self._filled) * _MOST, _MOST / 10)
-        self._filled = now
-        return self._left >= 1 and self._exchange.room > 0
-
-    def _take_back(self, kept: socket.socket, luggage: Luggage) -> None:
-        """In the loop: nobody wanted it."""
-        self._mover.server.adopt(kept, luggage)
 
     def _tell(self, saved: int) -> None:
         now = time.monotonic()
@@ -323,10 +234,3 @@ class Rescue:
                 f"gave {saved} connections away, which waited for {self._witness.culprit()} "
                 "(see --rescue)",
             )
-
-
-def _bury(connections: list[Connection]) -> None:
-    """In the loop, when it turns again: what is left of them is a transport with a dummy."""
-    for connection in connections:
-        if not connection.is_lost and getattr(connection, "transport", None) is not None:
-            connection.abort()

@@ -161,6 +161,7 @@ class Answering(Reading):
                 self.rest()
 
     def _next(self) -> None:
+        self.came = b""  # there was more in it
         item = self._waiting.popleft()
         match item:
             case Request():
@@ -262,6 +263,7 @@ class Answering(Reading):
 
     def rest(self) -> None:
         self.since = self.service.now
+        self.came = b""
         if self.service.watch is not None and self.is_answered:
             self.service.watch.connection_idle(self)
         # Last of all, for it is true for other threads at once. An answer may end inside of another

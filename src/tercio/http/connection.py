@@ -162,7 +162,29 @@ class Connection(Answering):
             hops=came.hops if came is not None and is_untouched else 0,
         )
 
+    @property
+    def unbegun(self) -> Request | None:
+        """The one request that was read, whole, and that the application has not been called for.
+
+        For other threads; what it says holds as long as the loop is in a step of another task.
+        """
+        request = self.current
+        if request is None or not self.came or not request.is_whole or self._waiting:
+            return None
+        is_all = self.is_between and not self._unread and self._upgrade is None
+        return request if is_all and request.is_unbegun else None
+
+    def pack_unbegun(self) -> Luggage:
+        """What it takes along with that request."""
+        came = self._luggage
+        asked = self.asked - 1
+        is_untouched = came is not None and came.asked == asked
+        hops = came.hops + 1 if came is not None and is_untouched else 1
+        return Luggage(asked=asked, hops=hops, data=self.came)
+
     def sweep(self, now: float) -> None:
+        if self.is_released:
+            return  # in other hands, and about to be buried here
         limits = self.service.limits
         transport = self.transport
         if bytes_left(transport):
@@ -192,6 +214,9 @@ class Connection(Answering):
                 transport.close()
 
     def abort(self) -> None:
+        if self.is_released and self.current is not None:
+            self.service.traffic.received -= len(self.came)
+            self.current.hand_on()
         # First of all: uvloop raises for whoever writes before it has told of the loss.
         self._abandon()
         self.transport.abort()

@@ -30,6 +30,9 @@ class Hooks(Protocol):
     def request_ended(self, status: int, seconds: float) -> None:
         """The answer is complete, or will never be; status 0 = nothing was answered."""
 
+    def request_moved(self) -> None:
+        """One that has begun was given to another process, before the application knew of it."""
+
     def request_refused(self, status: int) -> None:
         """The server said no to what never became a request, or to a WebSocket's handshake."""
 

@@ -24,11 +24,14 @@ _CHUNK_COST: Final = 16
 class Reading(Parsing):
     """Fields that begin with an underscore belong to the half that declares them, and to this."""
 
-    __slots__ = ("_unread",)
+    __slots__ = ("_unread", "came")
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self._unread = b""  # bytes behind the requests that wait
+        self.came = b""
+        """What was read of a connection at rest, all that is known of the request under way: with
+        it, another process can begin that one anew. Empty if there is more, or was."""
 
     @abstractmethod
     def upgrade(self, scope: dict[str, Any], rest: bytes) -> None:
@@ -59,10 +62,12 @@ class Reading(Parsing):
             return
         size = len(data)
         if size <= _SLICE or self.receiving is not None:
+            self.came = data if self.is_at_rest else b""
             read = self._read(data)
             if read == size and self._upgrade is None:
                 return
         else:
+            self.came = b""
             read = 0
         # Seldom: what may hold many requests is read a slice at a time, up to where enough of them
         # wait. Else a read of the transport would become thousands of requests at once.
@@ -123,7 +128,7 @@ class Reading(Parsing):
         self.reads_on = False
         self.in_head = False
         self.receiving = None
-        self._unread = b""
+        self._unread = self.came = b""
         self._upgrade = None
         self._parser = None
 

@@ -5,8 +5,10 @@ complete) --> http.disconnect
 """
 
 import asyncio
+import inspect
+from collections.abc import Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tercio.http.asgi import Message, Scope
 from tercio.http.response import BODY, DONE, HEAD, START, Response
@@ -70,7 +72,11 @@ class Request(Response):
         self.task = service.spawn(self._run(service.app))
 
     async def _run(self, app: Any) -> None:
-        service = self.connection.service
+        connection = self.connection
+        service = connection.service
+        if connection.is_released:  # another worker has the request: this one never began
+            service.running.discard(self)
+            return
         try:
             result = await app(self.scope, self.receive, self.send)
         except BaseException as error:
@@ -133,10 +139,23 @@ class Request(Response):
         if self._waiters:
             self._wake()
 
+    def hand_on(self) -> None:
+        """Another process answers it, from its beginning: here it never was."""
+        self.is_gone = True
+        self.connection.service.hooks.request_moved()
+
     @property
     def is_awaited(self) -> bool:
         """Whether the application, or the end of an answered request, waits for the body."""
         return bool(self._waiters) or self.stage == DONE
+
+    @property
+    def is_unbegun(self) -> bool:
+        """Whether the task has not taken its first step."""
+        if self.task is None:
+            return False
+        coroutine = cast("Coroutine[Any, Any, None]", self.task.get_coro())
+        return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
     @property
     def was_cancelled(self) -> bool:

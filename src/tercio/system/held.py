@@ -104,13 +104,23 @@ _GONE: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL | getattr(selec
 
 def readable(fds: Iterable[int]) -> set[int]:
     """Those of the descriptors that have bytes to read, and whose other end is still there."""
+    polled = _polled(fds)
+    return {fd for fd, found in polled if found & select.POLLIN and not found & _GONE}
+
+
+def hung_up(fds: Iterable[int]) -> set[int]:
+    """Those of the descriptors whose other end is gone, or says nothing more."""
+    return {fd for fd, found in _polled(fds) if found & _GONE}
+
+
+def _polled(fds: Iterable[int]) -> list[tuple[int, int]]:
     asked = select.POLLIN | getattr(select, "POLLRDHUP", 0)
     table = ctypes.create_string_buffer(b"".join([_POLLED.pack(fd, asked, 0) for fd in fds]))
     count = len(table) // _POLLED.size  # the buffer ends with a zero
     if _poll(table, count, 0) <= 0:
-        return set()
+        return []
     polled = _POLLED.iter_unpack(table.raw[: count * _POLLED.size])
-    return {fd for fd, _, found in polled if found & select.POLLIN and not found & _GONE}
+    return [(fd, found) for fd, _, found in polled]
 
 
 _MOST_EVENTS: Final = 512

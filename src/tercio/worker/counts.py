@@ -102,6 +102,10 @@ class Counts:
         in_flight = self._in_flight = self._in_flight + 1
         self._words[_IN_FLIGHT] = in_flight
 
+    def request_moved(self) -> None:
+        self._in_flight -= 1
+        self._words[_IN_FLIGHT] = self._in_flight
+
     def request_ended(self, status: int, seconds: float) -> None:
         self._in_flight -= 1
         self._duration += seconds

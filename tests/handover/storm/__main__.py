@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import mmap
 import os
 import signal
 import socket
@@ -21,7 +22,8 @@ def main() -> None:
     options = _options()
     shared = Shared.create(options.workers)
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    app = worker.App(options.share, options.block, spins=options.spins)
+    calls = mmap.mmap(-1, 8 * options.workers)
+    app = worker.App(options.share, options.block, calls, spins=options.spins)
     children = []
     for seat in range(options.workers):
         sys.stdout.flush()
@@ -51,6 +53,8 @@ def main() -> None:
         ends = [os.waitpid(pid, 0)[1] for pid in children]
     waits = sorted(tally.waits) or [0.0]
     found = {
+        "asked": tally.asked,
+        "called": sum(memoryview(calls).cast("Q")),
         "answered": tally.answered,
         "lost": tally.lost,
         "wrong": tally.wrong,

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tercio.handover.detaching import Detacher, Resting
+from tercio.handover.detaching import Asked, Detacher, Resting, Unbegun
 from tercio.handover.moments import Moment, Moments
 from tercio.handover.rescue import Rescue
+from tercio.handover.saving import Saver
 from tercio.http.connection import Connection
+from tercio.http.request import Request
 from tercio.http.transports import descriptor_of
 from tercio.system.held import Step
 
@@ -44,10 +46,21 @@ def _whatever_it_does(
     return made
 
 
-def _all(self: Rescue) -> Iterator[tuple[int, tuple[Connection, int]]]:
+def _all(self: Saver) -> Iterator[tuple[int, tuple[Connection, int]]]:
     for peer in list(self._mover.server.service.connections):
         if isinstance(peer, Connection):
             yield descriptor_of(peer.transport), (peer, peer.asked)
+
+
+def _whatever_has_begun() -> None:
+    def unbegun(self: Connection) -> Request | None:
+        return self.current if self.came else None
+
+    def steps(self: Detacher, connection: Asked, request: Unbegun, asked: int) -> list[Step]:
+        return []
+
+    Connection.unbegun = property(unbegun)  # type: ignore[assignment]
+    Detacher.unbegun = steps  # type: ignore[method-assign]
 
 
 def _any_moment(self: Moments) -> Moment:
@@ -72,7 +85,9 @@ def apply(name: str) -> None:
             Moments.now = _any_moment  # type: ignore[method-assign]
         case "no look at its state":
             Detacher.steps = _whatever_it_does  # type: ignore[method-assign]
-            Rescue._candidates = _all  # type: ignore[method-assign]
+            Saver._candidates = _all  # type: ignore[method-assign]
+        case "no look at what began":
+            _whatever_has_begun()
         case "not taken out of epoll":
             Detacher.steps = _without(_TAKEN_OUT)  # type: ignore[method-assign]
         case "no dummy":
@@ -86,6 +101,7 @@ def apply(name: str) -> None:
 NAMES = (
     "no task check",
     "no look at its state",
+    "no look at what began",
     "not taken out of epoll",
     "no dummy",
     "not atomic",

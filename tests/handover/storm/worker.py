@@ -1,6 +1,7 @@
 """One worker without a primary: server, exchange, rescue, and an application that blocks."""
 
 import asyncio
+import mmap
 import os
 import random
 import signal
@@ -25,9 +26,14 @@ Message = dict[str, Any]
 
 
 class App:
-    """Answers with the path. Some requests block, before their answer or behind it."""
+    """Answers with the path. Some requests block, before their answer or behind it.
 
-    def __init__(self, share: float, seconds: float, *, spins: float) -> None:
+    ``calls`` are the numbers of calls by seat, in memory that the processes share.
+    """
+
+    def __init__(self, share: float, seconds: float, calls: mmap.mmap, *, spins: float) -> None:
+        self.seat = 0
+        self.calls = memoryview(calls).cast("Q")
         self.share = share
         self.seconds = seconds
         self.spins = spins
@@ -39,6 +45,7 @@ class App:
                 await send({"type": message["type"] + ".complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
+        self.calls[self.seat] += 1
         if scope["method"] == "POST":
             while (await receive()).get("more_body"):
                 pass
@@ -76,6 +83,7 @@ def run(
     seat: int, shared: Shared, listener: socket.socket, app: App, options: dict[str, Any]
 ) -> None:
     """Serve until SIGTERM; the process ends with it."""
+    app.seat = seat
     lifeline.set_parent_death(os.getppid())
     if options["loop"] == "uvloop":
         import uvloop
