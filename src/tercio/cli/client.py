@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -77,24 +78,17 @@ class Client:
         its death ends this call.
         """
         self._socket.settimeout(None if waits else ANSWER_TIMEOUT)
-        request = {"version": rundir.PROTOCOL, "do": what, **(arguments or {})}
         with self._lost_as_ours():
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            self._socket.sendall(request_line(what, arguments or {}))
         while True:
-            message = self._receive()
-            match message:
-                case {"event": dict(event)}:
+            match meaning(self._receive(), self.path):
+                case Told(event):
                     if on_event is not None:
                         on_event(event)
-                case {"result": result}:
-                    return result if isinstance(result, dict) else {"value": result}
-                case {"error": error}:
-                    exit = 2 if message.get("exit") == 2 else 1
-                    raise RequestFailed(str(error), exit, message)
-                case _:
-                    raise self._not_our_protocol(message)
+                case Done(result):
+                    return result
 
-    def _receive(self) -> Message:
+    def _receive(self) -> bytes:
         while (end := self._received.find(b"\n")) < 0:
             if len(self._received) > LARGEST_LINE:
                 raise ProtocolError(f"the primary at {self.path} sent a line without an end")
@@ -105,13 +99,7 @@ class Client:
             self._received += chunk
         line = bytes(self._received[:end])
         del self._received[: end + 1]
-        try:
-            message = json.loads(line)
-        except ValueError as error:
-            raise self._not_our_protocol(line.decode(errors="replace")) from error
-        if not isinstance(message, dict):
-            raise self._not_our_protocol(message)
-        return message
+        return line
 
     @contextmanager
     def _lost_as_ours(self) -> Iterator[None]:
@@ -126,8 +114,47 @@ class Client:
         except OSError as error:
             raise Disconnected(f"lost the primary at {self.path}: {error.strerror}") from error
 
-    def _not_our_protocol(self, message: object) -> ProtocolError:
-        return ProtocolError(f"the primary at {self.path} sent {str(message)[:200]!r}")
+
+def request_line(what: str, arguments: Mapping[str, object]) -> bytes:
+    """A request as the control protocol carries it."""
+    request = {"version": rundir.PROTOCOL, "do": what, **arguments}
+    return json.dumps(request).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the primary says while it works."""
+
+    event: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Its last word."""
+
+    result: Message
+
+
+def meaning(line: bytes, path: object) -> Told | Done:
+    """What the primary at ``path`` says with a line. Raises `RequestFailed`, `ProtocolError`."""
+    try:
+        message = json.loads(line)
+    except ValueError as error:
+        raise _not_our_protocol(line.decode(errors="replace"), path) from error
+    match message:
+        case {"event": dict(event)}:
+            return Told(event)
+        case {"result": result}:
+            return Done(result if isinstance(result, dict) else {"value": result})
+        case {"error": error}:
+            exit = 2 if message.get("exit") == 2 else 1
+            raise RequestFailed(str(error), exit, message)
+        case _:
+            raise _not_our_protocol(message, path)
+
+
+def _not_our_protocol(message: object, path: object) -> ProtocolError:
+    return ProtocolError(f"the primary at {path} sent {str(message)[:200]!r}")
 
 
 def number(message: Mapping[str, object], key: str) -> float | None:

@@ -11,6 +11,7 @@ import click
 from tercio import settings
 from tercio.cli import launch
 from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
+from tercio.config import Config
 from tercio.servers import choice
 
 EXAMPLES = (
@@ -38,20 +39,20 @@ def serve(**values: Any) -> None:
     options = raw_options(values)
     cwd = launch.working_directory(os.environ)
     # The primary loads them again; here a mistake still has a plain terminal and no process.
-    config = settings.load(options, os.environ, cwd).config
-    choice.check(config)
-    if config.redis:
-        _check_redis(config.redis)
+    check(settings.load(options, os.environ, cwd).config)
     python = launch.interpreter(sys.orig_argv)
     given = click.get_current_context().find_object(Launcher)
     launcher = given or Launcher(launch.become_primary)
     launcher.start(launch.record(options, sys.argv, cwd, python))
 
 
-def _check_redis(url: str) -> None:
-    from tercio.engines.redis.url import Address  # its package says which extra it lacks
+def check(config: Config) -> None:
+    """Raises `ConfigError` where an extra is missing that the configuration needs."""
+    choice.check(config)
+    if config.redis:
+        from tercio.engines.redis.url import Address  # its package says which extra it lacks
 
-    Address.parse(url).tls_context()
+        Address.parse(config.redis).tls_context()
 
 
 command = OptionsCommand(

@@ -5,11 +5,14 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from tercio import logs
 from tercio.errors import ConfigError, CouldNotStart, ExitCode, TercioError
 from tercio.primary.journal import Journal
+from tercio.primary.launcher import Launcher
 from tercio.primary.primary import Primary
 from tercio.primary.setup import Launch, Setup, open_setup
 from tercio.system import limits, signals
@@ -26,7 +29,8 @@ def main(argv: list[str]) -> int:
     """
     signals.hold_early()
     signals.let_early_endings_through()
-    launch = _read_launch(int(argv[1]))
+    record = _read_record(int(argv[1]))
+    launch, launcher = _launch_of(record), Launcher.of(record.get("launcher"))
     try:
         settings = launch.read_settings()
         config = settings.config
@@ -38,15 +42,22 @@ def main(argv: list[str]) -> int:
                 _check_room()
             except OSError as error:
                 raise CouldNotStart(f"the cluster cannot be started: {_reason(error)}") from error
-            code = asyncio.run(_run(setup, Journal(lambda: streams.dropped)))
+            code = asyncio.run(_run(setup, Journal(lambda: streams.dropped), launcher))
     except TercioError as error:
+        if launcher is not None:
+            launcher.refuse(error)  # it raises it, where somebody can read it
+            return _exit_code(error)
         # Names and paths in it came from outside: no control byte of theirs reaches a terminal.
         text = "\n".join(escape(line) for line in str(error).split("\n"))
         sys.stderr.write(f"tercio: {text}\n")
-        is_config = isinstance(error, ConfigError)
-        return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
+        return _exit_code(error)
     streams.flush(_FLUSH_WAIT)
     return code
+
+
+def _exit_code(error: TercioError) -> int:
+    is_config = isinstance(error, ConfigError)
+    return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
 
 
 def _check_room() -> None:
@@ -64,13 +75,21 @@ def _reason(error: OSError) -> str:
     return f"{error.strerror}{hint}"
 
 
-async def _run(setup: Setup, journal: Journal) -> int:
-    return await Primary(setup, journal, asyncio.get_running_loop()).run()
+async def _run(setup: Setup, journal: Journal, launcher: Launcher | None) -> int:
+    loop = asyncio.get_running_loop()
+    primary = Primary(setup, journal, loop)
+    if launcher is not None:
+        launcher.follow(loop, journal, setup.claim.path, primary.tell)
+    return await primary.run()
 
 
-def _read_launch(descriptor: int) -> Launch:
+def _read_record(descriptor: int) -> dict[str, Any]:
     with open(descriptor, "rb") as file:
-        record = json.loads(file.read())
+        record: dict[str, Any] = json.loads(file.read())
+    return record
+
+
+def _launch_of(record: Mapping[str, Any]) -> Launch:
     return Launch(record["cli"], record["cwd"], tuple(record["python"]))
 
 

@@ -3,46 +3,49 @@
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tercio.errors import CouldNotStart
+from tercio.errors import ConfigError, CouldNotStart
+from tercio.running.blocking import BlockingRunning
+from tercio.running.start import Launch
 
-_LOOK: Final = 0.1  # seconds between two looks at whether a starting cluster still lives
 _OUTPUT: Final = 4000  # characters of its output in an error
 
 
 class Running:
     """A cluster of real processes."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", directory: Path, output: Path) -> None:
-        self.process = process
-        self.directory = directory
+    def __init__(self, launched: BlockingRunning, directory: Path, output: Path) -> None:
+        self._launched = launched
         self._output = output
-        self.url: str = str(self.status()["listeners"][0])
+        self.directory = directory
+        self.url: str = launched.addresses[0]
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The primary."""
+        return self._launched.process
 
     def status(self) -> dict[str, Any]:
         """What `tercio status --json` shows."""
-        return self.ask("status")
+        return self._launched.status()
 
     def ask(self, do: str, **arguments: object) -> dict[str, Any]:
         """A request over the control socket, such as ``ask("scale", to="4")``; it waits."""
         from tercio.cli.client import Client
 
-        with Client(self.directory / "test") as client:
+        with Client(self._launched.directory) as client:
             return client.ask(do, arguments, waits=True)
 
     def reload(self) -> None:
         """Replace all workers by fresh ones, as `tercio reload` does."""
-        self.ask("reload")
+        self._launched.reload()
 
     def pids(self) -> list[int]:
         """The workers that serve, by slot."""
@@ -83,56 +86,30 @@ def workers(
     seconds, for the start. Raises `CouldNotStart` with the cluster's output.
     """
     # Not pytest's tmp_path: a Unix socket's path has 107 characters at most.
-    with tempfile.TemporaryDirectory(prefix="tercio-") as name:
+    with tempfile.TemporaryDirectory(prefix="tercio-") as name, ExitStack() as stack:
         directory, output = Path(name), Path(name) / "output"
-        with output.open("wb") as file, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as news:
-            news.bind(str(directory / "news"))
-            news.settimeout(_LOOK)
-            command = [
-                sys.executable, "-m", "tercio", "run", app, "-w", str(n), "--port", "0",
-                "--name", "test", "--runtime-dir", str(directory), *options,
-            ]  # fmt: skip
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env={**os.environ, **(env or {}), "NOTIFY_SOCKET": str(directory / "news")},
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                _wait_until_ready(process, news, output, timeout)
-                yield Running(process, directory, output)
-            finally:
-                _stop(process)
-
-
-def _wait_until_ready(
-    process: "subprocess.Popen[bytes]", news: socket.socket, output: Path, timeout: float
-) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
+        output.touch()
+        arguments = [
+            app, "-w", str(n), "--port", "0",
+            "--name", "test", "--runtime-dir", name, *options,
+        ]  # fmt: skip
+        launch = Launch(_parsed(arguments), os.fspath(cwd), env or {}, output, timeout)
         try:
-            if b"READY=1" in news.recv(4096):
-                return
-        except TimeoutError:
-            pass
-        if process.poll() is not None:
-            raise CouldNotStart(
-                f"the cluster ended with {process.returncode}:\n"
-                f"{output.read_text(errors='replace')[-_OUTPUT:]}"
-            )
-        if time.monotonic() > deadline:
-            raise CouldNotStart(
-                f"the cluster was not ready after {timeout:g} s:\n"
-                f"{output.read_text(errors='replace')[-_OUTPUT:]}"
-            )
+            launched = stack.enter_context(launch)
+        except (ConfigError, CouldNotStart) as error:
+            said = output.read_text(errors="replace")[-_OUTPUT:]
+            raise CouldNotStart(f"{error}\n{said}") from error
+        yield Running(launched, directory, output)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
+def _parsed(arguments: list[str]) -> dict[str, object]:
+    """Options as `tercio run` reads them."""
+    import click
+
+    from tercio.cli.flags import raw_options
+    from tercio.cli.run import command
+
     try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()  # its workers end with it
-        process.wait()
+        return raw_options(command.make_context("run", arguments).params)
+    except click.ClickException as error:
+        raise CouldNotStart(error.format_message()) from error
