@@ -55,7 +55,7 @@ return len(self.present) < SEATS_PER_SLOT""",
     "every request to reload begins one": (
         "reload",
         """\
-    if cluster.rollout is None:
+    if cluster.rollout is None and not cluster.is_debugged():
         _begin(cluster, PendingReload""",
         """\
     if True:

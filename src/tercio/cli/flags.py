@@ -84,7 +84,14 @@ def run_parameters() -> list[click.Parameter]:
             help="Read options from this file, not from tercio.toml or pyproject.toml.",
         )
     )
-    parameters += [Answer(other, spelling) for other in ELSEWHERE for spelling in other.flags]
+    # What has become an option of ours is no longer answered.
+    ours = {spelling for one in parameters for spelling in (*one.opts, *one.secondary_opts)}
+    parameters += [
+        Answer(other, spelling)
+        for other in ELSEWHERE
+        for spelling in other.flags
+        if spelling not in ours
+    ]
     return parameters
 
 
@@ -97,9 +104,17 @@ def raw_options(values: dict[str, Any]) -> dict[str, object]:
 class OptionsCommand(click.Command):
     """A command with the options of `tercio run`: `--help` shows the common ones in sections."""
 
-    def __init__(self, *args: Any, examples: Iterable[tuple[str, str]] = (), **more: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        examples: Iterable[tuple[str, str]] = (),
+        also_common: Group | None = None,
+        **more: Any,
+    ) -> None:
+        """``also_common`` is a group of options that this command's short help shows, too."""
         super().__init__(*args, **more)
         self.examples = tuple(examples)
+        self._also_common = also_common
         self.params.append(
             click.Option(
                 ["--help-all"],
@@ -128,7 +143,8 @@ class OptionsCommand(click.Command):
         others: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             if isinstance(parameter, Flag):
-                if every or parameter.option.common:
+                option = parameter.option
+                if every or option.common or option.group is self._also_common:
                     record = parameter.get_help_record(ctx)
                     sections.setdefault(parameter.option.group, []).append(record)
             elif isinstance(parameter, click.Option):

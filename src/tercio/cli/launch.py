@@ -46,7 +46,12 @@ def working_directory(environ: Mapping[str, str]) -> str:
 
 
 def record(
-    options: Mapping[str, object], argv: Sequence[str], cwd: str, python: Sequence[str]
+    options: Mapping[str, object],
+    argv: Sequence[str],
+    cwd: str,
+    python: Sequence[str],
+    *,
+    is_development: bool = False,
 ) -> dict[str, object]:
     """What the primary needs to know and cannot find out by itself."""
     return {
@@ -55,6 +60,7 @@ def record(
         "argv": list(argv),
         "cwd": cwd,
         "python": list(python),
+        "is_development": is_development,
     }
 
 

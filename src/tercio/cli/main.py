@@ -14,6 +14,7 @@ from tercio.errors import ConfigError, ExitCode, NoCluster, TercioError
 # In the order of the help: start, look, change, prepare. name -> (module, first line of its help)
 COMMANDS = {
     "run": ("run", "Serve an application on every core."),
+    "dev": ("dev", "Serve an application while it is written: each change is loaded."),
     "status": ("status", "Show the cluster and its workers."),
     "events": ("events", "Show what happened, and what happens."),
     "metrics": ("metrics", "Show the metrics of all workers."),

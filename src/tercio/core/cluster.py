@@ -90,6 +90,10 @@ class Cluster:
         slot = self.slots.get(who.slot)
         return next((w for w in slot.workers if w.id == who), None) if slot else None
 
+    def is_debugged(self) -> bool:
+        """Whether a person is at a debugger's prompt, in development."""
+        return any(worker.is_at_prompt for worker in self.workers())
+
     def ready_count(self) -> int:
         """How many workers take connections."""
         return sum(len(slot.serving) > 0 for slot in self.slots.values())

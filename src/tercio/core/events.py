@@ -23,12 +23,14 @@ from tercio.core.event import (
     Level,
 )
 from tercio.core.reload_events import (
+    ChangeAwaited,
     ReloadCommitted,
     ReloadQueued,
     ReloadRefused,
     ReloadRejected,
     ReloadStarted,
     ReloadTrial,
+    ReloadWaits,
     Scaled,
     ScaleRefused,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "AttachedKilled",
     "BreakerClosed",
     "BreakerOpened",
+    "ChangeAwaited",
     "ClusterReady",
     "ClusterStarted",
     "ConfigWarning",
@@ -75,6 +78,7 @@ __all__ = [
     "ReloadRejected",
     "ReloadStarted",
     "ReloadTrial",
+    "ReloadWaits",
     "RequestsCut",
     "RestartDelayed",
     "RetirementPaused",

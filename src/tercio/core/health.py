@@ -40,11 +40,12 @@ class Beats:
     is_stopped: bool = False
     is_traced: bool = False
     holding_age: float | None = None  # how long it has held the state's write lock, if it does
+    is_at_prompt: bool = False  # a debugger in it asks a person; only looked at in development
 
 
 def judge(beats: Beats, blocked_after: float = 1.0) -> Verdict:
     """Name the state of a worker."""
-    if beats.is_traced:
+    if beats.is_traced or beats.is_at_prompt:
         return Verdict.TRACED
     if beats.is_stopped:
         return Verdict.STOPPED
@@ -80,7 +81,12 @@ def holds_up_others(beats: Beats) -> str | None:
     It is inside a write of the shared state and does not run. One that runs may wait for a disk,
     and those that wait for the lock can't help it.
     """
-    if beats.is_traced or beats.holding_age is None or beats.holding_age < HOLD_LIMIT:
+    if (
+        beats.is_traced
+        or beats.is_at_prompt
+        or beats.holding_age is None
+        or beats.holding_age < HOLD_LIMIT
+    ):
         return None
     if beats.thread_age is None:
         is_still = beats.is_stopped

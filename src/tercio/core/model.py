@@ -78,6 +78,7 @@ class Worker:
     missed_beats: int = 0  # judgements in a row that found it unhealthy
     is_silent: bool = False  # said so already
     is_paused: bool = False  # a limit was passed, but a replacement would load rejected files
+    is_at_prompt: bool = False  # a debugger in it asks a person
     is_kept: bool = False  # of a rejected rolling reload; its predecessor is gone for good
 
     def enter(self, phase: Phase, now: float, deadline: float | None = None) -> None:

@@ -36,6 +36,8 @@ class Policy:
     blocked_kill: float = 30.0  # 0: never
     stopped_kill: float = 10.0  # 0: never
     max_workers: int = 16
+    is_development: bool = False
+    """A person waits: nothing is tried again until a file changes, nor ended at a breakpoint."""
 
     def for_target(self, target: int) -> "Policy":
         """The policy for another number of workers: a shared amount is shared anew.

@@ -9,7 +9,7 @@ from tercio.core.rollout import Rollout, Stage
 def ask(cluster: Cluster, asked: ReloadAsked, now: float) -> None:
     """Begin a reload, or merge it into the one that waits."""
     is_exact = asked.headroom_bytes is None or asked.headroom_bytes >= asked.needed_bytes
-    if cluster.rollout is None:
+    if cluster.rollout is None and not cluster.is_debugged():
         _begin(cluster, PendingReload([asked.request], asked.revision, asked.policy, is_exact), now)
         return
     waiting = cluster.pending
@@ -18,7 +18,14 @@ def ask(cluster: Cluster, asked: ReloadAsked, now: float) -> None:
     else:
         waiting.requests.append(asked.request)
         waiting.revision, waiting.policy, waiting.is_exact = asked.revision, asked.policy, is_exact
+    if cluster.rollout is None:
+        cluster.publish(events.ReloadWaits(asked.request))
+        return
     cluster.publish(events.ReloadQueued(asked.request))
+    is_early = cluster.rollout.stage is Stage.BOOT
+    if cluster.policy.is_development and is_early and not cluster.is_debugged():
+        # What boots is old already. It may hang, too, and the change be what mends it.
+        cluster.rollout.fail("the files changed again")
 
 
 def advance(cluster: Cluster, now: float) -> None:
@@ -46,7 +53,7 @@ def advance(cluster: Cluster, now: float) -> None:
 
 def begin_pending(cluster: Cluster, now: float) -> None:
     """Begin the reload that waited, once the seats show the outcome of the last one."""
-    if cluster.rollout is None and cluster.pending is not None:
+    if cluster.rollout is None and cluster.pending is not None and not cluster.is_debugged():
         waiting, cluster.pending = cluster.pending, None
         _begin(cluster, waiting, now)
 

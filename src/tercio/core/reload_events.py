@@ -36,6 +36,29 @@ class ReloadQueued(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadWaits(Event):
+    """A debugger asks a person; the reload begins when that is over. Only in `tercio dev`."""
+
+    request: int
+
+    @property
+    def text(self) -> str:
+        return "a debugger waits at its prompt; the reload begins when it goes on"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAwaited(Event):
+    """The application cannot be loaded; the next change of a file tries again. Only in `dev`."""
+
+    level: ClassVar[Level] = Level.WARNING
+    slot: int
+
+    @property
+    def text(self) -> str:
+        return "the application cannot be loaded; waiting for a change of its files"
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRefused(Event):
     """The reload did not begin: its configuration is wrong or not for a reload to change."""
 

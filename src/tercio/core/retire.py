@@ -28,6 +28,7 @@ def take(cluster: Cluster, round_: Sampled, now: float) -> None:
         worker = cluster.find(sample.worker)
         if worker is None:
             continue
+        worker.is_at_prompt = sample.beats.is_at_prompt
         if now >= cluster.judges_from:
             if reason := health.holds_up_others(sample.beats):
                 cluster.kill(worker, now, reason, is_fault=True)

@@ -14,6 +14,9 @@ def expire(cluster: Cluster, now: float) -> None:
         if worker.deadline is None or now < worker.deadline:
             continue
         policy = cluster.policy_for(worker.generation)
+        if worker.is_at_prompt and worker.phase is not Phase.DYING and cluster.stopping is None:
+            worker.deadline = now + policy.sample_interval  # whoever debugs takes their time
+            continue
         match worker.phase:
             case Phase.BOOTING:
                 reason = f"was not loaded after {policy.start_timeout:g} s (--start-timeout)"

@@ -1,10 +1,15 @@
 """Decide which slots start a worker now."""
 
+from typing import Final
+
 from tercio.core import events
 from tercio.core.cluster import Cluster
 from tercio.core.model import Phase, Slot, Worker
 from tercio.core.restarts import back_off
 from tercio.core.seats import needs_successor
+
+UNTIL_A_CHANGE: Final = 1e9
+"""Seconds. A reload starts a worker all the same."""
 
 
 def start(cluster: Cluster, now: float) -> None:
@@ -28,6 +33,10 @@ def note_death(cluster: Cluster, slot: Slot, worker: Worker, now: float) -> None
     slot.restarts += 1
     if worker.phase is Phase.PARKED:
         return  # its successor serves
+    if cluster.policy.is_development and worker.ready_at is None:
+        slot.not_before = now + UNTIL_A_CHANGE
+        cluster.publish(events.ChangeAwaited(slot.number))
+        return
     if worker.was_stable(now, cluster.policy.stable_after):
         slot.failures = 0
         slot.not_before = now
@@ -48,6 +57,7 @@ def has_given_up(cluster: Cluster) -> bool:
     """First boot: every slot tried once and none became ready, so there is nothing to keep."""
     return (
         not cluster.ever_ready
+        and not cluster.policy.is_development
         and cluster.rollout is None
         and not cluster.workers()
         and all(slot.incarnations > 0 for slot in cluster.wanted())

@@ -174,6 +174,8 @@ class Supervisor:
         rollout = self.cluster.rollout
         if rollout is not None and worker.generation == rollout.generation:
             rollout.fail(f"worker {worker.id}: {error}", worker.traceback)
+            if self.cluster.policy.is_development:
+                slot.not_before = now + starts.UNTIL_A_CHANGE  # the same file would fail again
         elif not was_leaving and self._is_wanted(slot):
             starts.note_death(self.cluster, slot, worker, now)
 

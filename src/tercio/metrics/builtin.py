@@ -159,6 +159,7 @@ _HANDLED: Final = {
     Field.PID, Field.INCARNATION, Field.PHASE, Field.LOOP_BEAT, Field.THREAD_BEAT,
     Field.LOOP_LAG_US, Field.REQUESTS, Field.DURATION_US, Field.SLOT, Field.GENERATION,
     Field.DURATIONS, Field.STATE_WAITING, Field.STATE_HOLDING, Field.SUSPECT, Field.WATCH_DUE,
+    Field.PROMPT,
     *_STATUSES.values(), *_CAUSES.values(),
 }  # fmt: skip
 

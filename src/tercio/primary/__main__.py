@@ -90,7 +90,12 @@ def _read_record(descriptor: int) -> dict[str, Any]:
 
 
 def _launch_of(record: Mapping[str, Any]) -> Launch:
-    return Launch(record["cli"], record["cwd"], tuple(record["python"]))
+    return Launch(
+        record["cli"],
+        record["cwd"],
+        tuple(record["python"]),
+        is_development=bool(record.get("is_development")),
+    )
 
 
 if __name__ == "__main__":

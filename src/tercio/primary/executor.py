@@ -64,6 +64,7 @@ class Launching:
         record: dict[str, object],
         descriptors: list[int],
         identity: Identity | None,
+        has_terminal: bool = False,
     ) -> None:
         self.argv = argv
         self.environ = environ
@@ -71,6 +72,7 @@ class Launching:
         self.record = record
         self.descriptors = descriptors
         self.identity = identity
+        self.has_terminal = has_terminal  # it may read from it, as we may
 
 
 class Executor:
@@ -180,6 +182,8 @@ class Executor:
                     env=launching.environ,
                     cwd=launching.cwd,
                     pass_fds=[*launching.descriptors, theirs.fileno(), stack, boot],
+                    inherit_stdin=launching.has_terminal,
+                    own_group=not launching.has_terminal,
                     identity=launching.identity,
                 )
             finally:

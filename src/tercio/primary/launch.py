@@ -45,6 +45,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         "oom_score_adj": _oom_score(),
         "is_locked": setup.identity is not None,
         "rlimits": settings.config.resource_limits,
+        "is_development": setup.launch.is_development,
     }
     descriptors = [
         *(fd for listener in setup.listeners for fd in listener.filenos()),
@@ -59,6 +60,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
         record=record,
         descriptors=descriptors,
         identity=setup.identity,
+        has_terminal=setup.launch.is_development,
     )
 
 

@@ -5,6 +5,7 @@ input -> supervisor -> command -> world -> input.
 """
 
 import asyncio
+import dataclasses
 import logging
 import os
 import random
@@ -42,6 +43,7 @@ from tercio.primary.signals import Signals
 from tercio.primary.statistics import Statistics
 from tercio.primary.status import status_of
 from tercio.primary.systemd import Systemd
+from tercio.primary.terminal import keep_usable
 from tercio.settings import Settings, refused_changes
 from tercio.system import cgroup, memory, orphans, proc, rundir
 
@@ -89,6 +91,8 @@ class Primary:
         self._timer: asyncio.TimerHandle | None = None
         self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
         self._systemd = Systemd(journal, loop)
+        if setup.launch.is_development:
+            keep_usable(journal)
         self._attachments = Attachments(loop, setup, self._settings_to_attach, journal.publish)
 
     @property
@@ -283,7 +287,8 @@ class Primary:
         return self._revisions[self.cluster.revision]
 
     def _policy_of(self, config: Config, workers: int) -> Policy:
-        return policy_of(config, cgroup.limits(), workers, self._setup.size.most)
+        policy = policy_of(config, cgroup.limits(), workers, self._setup.size.most)
+        return dataclasses.replace(policy, is_development=self._setup.launch.is_development)
 
     def _memory_for_reload(self) -> tuple[int | None, int]:
         """What the cgroup has left, and what a second set of workers would take."""

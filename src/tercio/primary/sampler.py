@@ -133,10 +133,12 @@ def _beats(row: Row, pid: int, now: float) -> Beats:
     ages = [age for age in (loop_age, thread_age) if age is not None]
     is_suspect = max(ages, default=0.0) >= _LOOK_CLOSER_AFTER or (holding_age or 0.0) >= HOLD_LIMIT
     state = proc.state(pid) if is_suspect else None
+    is_at_prompt = row[Field.PROMPT] != 0
     if state is None:
-        return Beats(loop_age, thread_age, holding_age=holding_age)
+        return Beats(loop_age, thread_age, holding_age=holding_age, is_at_prompt=is_at_prompt)
     is_traced = state.tracer != 0 or state.letter == "t"
-    return Beats(loop_age, thread_age, state.letter == "T", is_traced, holding_age)
+    is_stopped = state.letter == "T"
+    return Beats(loop_age, thread_age, is_stopped, is_traced, holding_age, is_at_prompt)
 
 
 def _age(beat: int, now: float) -> float | None:

@@ -83,6 +83,7 @@ def _worker(
         "generation": worker.generation,
         "loaded": worker.loaded,
         "phase": worker.phase.value,
+        "at_prompt": worker.is_at_prompt,
         "uptime": now - worker.spawned,
         "requests": row[Field.REQUESTS],
         "in_flight": row[Field.IN_FLIGHT],
@@ -134,7 +135,9 @@ def _slot(cluster: Cluster, slot: Slot, now: float) -> dict[str, object]:
     starts_at = slot.not_before
     if cluster.breaker.is_open and cluster.has_survivor():
         starts_at = max(starts_at, cluster.breaker.next_probe)
-    waits = max(0.0, starts_at - now) if not slot.present else 0.0
+    waits: float | None = max(0.0, starts_at - now) if not slot.present else 0.0
+    if cluster.policy.is_development and not slot.present:
+        waits = None  # for a change of a file, not for a time
     return {
         "slot": slot.number,
         "restarts": slot.restarts,

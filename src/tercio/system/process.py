@@ -39,10 +39,11 @@ class ExitStatus:
 class ChildProcess:
     """A process that this one started. `fileno()` becomes readable when it has ended."""
 
-    __slots__ = ("_pidfd", "_status", "pid", "started")
+    __slots__ = ("_leads", "_pidfd", "_status", "pid", "started")
 
-    def __init__(self, pid: int, pidfd: int | None) -> None:
+    def __init__(self, pid: int, pidfd: int | None, *, leads: bool = True) -> None:
         self.pid = pid
+        self._leads = leads  # a group of its own; else it is in ours
         self.started = time.monotonic()
         self._pidfd = pidfd
         self._status: ExitStatus | None = None
@@ -86,6 +87,8 @@ class ChildProcess:
         """
         if self._status is not None:
             return False
+        if not self._leads:
+            return self.send_signal(number)  # its group is ours, too
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):
@@ -162,12 +165,14 @@ def spawn(
     cwd: str,
     pass_fds: Sequence[int] = (),
     inherit_stdin: bool = False,
+    own_group: bool = True,
     identity: Identity | None = None,
 ) -> ChildProcess:
     """Start a program as the leader of a new process group, with signals as if freshly booted.
 
     It gets the standard descriptors and `pass_fds`, under the same numbers, and no others; its
-    input is /dev/null unless `inherit_stdin`. With `identity` it runs as somebody else.
+    input is /dev/null unless `inherit_stdin`. Without `own_group` it stays in ours: a terminal lets
+    only its foreground group read. With `identity` it runs as somebody else.
 
     Raises SpawnFailed, also when the program or the directory is not there. When this returns, the
     group exists and the program can no longer fail to start, though for an instant `/proc` still
@@ -190,7 +195,7 @@ def spawn(
                 stdin=None if inherit_stdin else subprocess.DEVNULL,
                 close_fds=True,
                 pass_fds=pass_fds,
-                process_group=0,
+                process_group=0 if own_group else None,
                 user=identity.uid if identity else None,
                 group=identity.gid if identity else None,
                 extra_groups=identity.groups if identity else None,
@@ -203,9 +208,9 @@ def spawn(
     # warn when it is collected and leave it to a later Popen, which then steals the status.
     started.returncode = 0
     try:
-        return ChildProcess(started.pid, _pidfd_open(started.pid))
+        return ChildProcess(started.pid, _pidfd_open(started.pid), leads=own_group)
     except OSError as error:
-        ChildProcess(started.pid, None).end()
+        ChildProcess(started.pid, None, leads=own_group).end()
         raise SpawnFailed(_reason(error, argv, cwd)) from error
 
 

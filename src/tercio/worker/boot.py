@@ -56,7 +56,13 @@ def main(argv: list[str]) -> int:
         with threads.explained():
             shared, streams = _prepare(boot, link)
             row = shared.scoreboard.row(boot.seat)
-            watchdog = Watchdog(row, boot.config.blocked_after, link.send, lambda: streams.dropped)
+            watchdog = Watchdog(
+                row,
+                boot.config.blocked_after,
+                link.send,
+                lambda: streams.dropped,
+                is_development=boot.is_development,
+            )
             watchdog.start()
     except VersionMismatch as error:
         return _refuse(link, "version", error)

@@ -53,6 +53,7 @@ class BootRecord:
     oom_score_adj: int | None
     rlimits: Mapping[str, int]
     is_locked: bool = False
+    is_development: bool = False
 
     @property
     def fds(self) -> tuple[int, ...]:
@@ -105,6 +106,7 @@ class BootRecord:
                 oom_score_adj=values["oom_score_adj"],
                 rlimits=values["rlimits"],
                 is_locked=values.get("is_locked", False),
+                is_development=values.get("is_development", False),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolError(f"the boot record lacks something: {error!r}") from error

@@ -52,6 +52,25 @@ def is_debugged(frame: FrameType) -> bool:
     )
 
 
+def is_at_prompt() -> bool:
+    """Whether a debugger asks a person something in any thread of this process.
+
+    `breakpoint()` in an import, in a handler, or in a thread that runs a WSGI application: pdb and
+    what is made of it (ipdb, pdb++, pudb) wait below one of these.
+    """
+    return any(_is_prompt(f) for frame in sys._current_frames().values() for f in _outwards(frame))
+
+
+def _is_prompt(frame: FrameType) -> bool:
+    name = frame.f_code.co_name
+    match frame.f_globals.get("__name__"):
+        case "pdb":
+            return name == "interaction"
+        case "bdb":
+            return name == "trace_dispatch" or name.startswith("dispatch_")
+    return False
+
+
 def dump(header: str, loop: asyncio.AbstractEventLoop) -> str:
     """Everything, as text. Called by another thread than the loop's; waits a second at the most.
 

@@ -36,8 +36,11 @@ class Watchdog:
         blocked_after: float,
         report: Callable[[Mapping[str, object]], None],
         lines_dropped: Callable[[], int],
+        *,
+        is_development: bool = False,
     ) -> None:
         self._row = row
+        self._is_development = is_development
         self._report = report
         self._lines_dropped = lines_dropped
         self._period = min(max(blocked_after / 2, _SHORTEST), _LONGEST)
@@ -94,6 +97,8 @@ class Watchdog:
     def _look(self, due: float) -> None:
         now = time.monotonic()
         self._row[Field.LOG_DROPPED] = self._lines_dropped()
+        if self._is_development:
+            self._row[Field.PROMPT] = time.monotonic_ns() if stacks.is_at_prompt() else 0
         if (loop := self._loop) is None:
             return
         if self._asked is not None and now - due > self._period:
