@@ -24,7 +24,6 @@ RESTARTS = Group("Restarts", "How a worker that died comes back.")
 RECYCLING = Group("Recycling and limits", "A worker is replaced before it is retired.")
 HEALTH = Group("Health", "What happens to a worker that does not answer.")
 SHARING = Group("Sharing", "What workers share: state, messages, metrics, and child processes.")
-DEVELOPMENT = Group("Development", "What `tercio dev` looks at; `tercio run` does not look.")
 CLUSTER = Group("Cluster", "How `status`, `reload` and the others find this cluster.")
 
 _FIXED = "restart the cluster to change it"
@@ -38,7 +37,10 @@ class Config:
         "", subjects.target(), "The application: MODULE:ATTRIBUTE.", positional=True, common=True
     )
     interface: str = APP.option(
-        "auto", kinds.choice("auto", "asgi", "wsgi"), "What the application speaks."
+        "auto",
+        kinds.choice("auto", "asgi", "wsgi", "callable"),
+        "What the application speaks; a 'callable' is called with its worker, and speaks for "
+        "itself.",
     )
     factory: bool = APP.option(
         False, kinds.switch(), "Call the attribute to get the application.", common=True
@@ -520,20 +522,6 @@ class Config:
         "Log a line of statistics this often.",
     )
 
-    watch: tuple[str, ...] = DEVELOPMENT.option(
-        (),
-        kinds.several(kinds.text("DIR", "a directory")),
-        "Load the application anew when a file below changes, instead of below the directory that "
-        "it is imported from. Repeatable.",
-        aliases=("--reload-dir",),
-    )
-    watch_filter: tuple[str, ...] = DEVELOPMENT.option(
-        (),
-        kinds.several(kinds.text("PATTERN", "a pattern such as '*.html' or '!tests/*'")),
-        "Files to look at beside '*.py'; with '!' before it, files not to look at. Repeatable.",
-        aliases=("--reload-include",),
-    )
-
     name: str = CLUSTER.option(
         "",
         kinds.text(
@@ -561,10 +549,23 @@ class Config:
             return (f"fd:{self.fd}",)
         if self.uds:
             return (f"unix:{self.uds}",)
-        if self.bind:
+        if self.bind or self.interface == "callable":
             return self.bind
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (f"{host}:{self.port}",)
+
+    @property
+    def scheme(self) -> str:
+        """What the URLs of addresses begin with."""
+        if self.interface == "callable":
+            return "tcp"
+        return "https" if self.ssl_certfile else "http"
+
+    @property
+    def moves_connections(self) -> bool:
+        """Whether a worker can give a connection to another one."""
+        is_ours = self.server == "tercio" and self.interface != "callable"
+        return is_ours and not self.ssl_certfile
 
     @property
     def engine(self) -> str:

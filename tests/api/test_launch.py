@@ -9,78 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import tercio
 from tercio.errors import AddressInUse, ConfigError, ControlError, CouldNotStart, NoCluster
-from tercio.running import Launch, Running
 from tercio.running.feed import QUEUED, Feed
-from tests.cluster.harness import DEFAULT_APP, MARK, PATIENCE, QUICK, Cluster
+from tests.api.place import Place, port_of, states
+from tests.cluster.harness import MARK, PATIENCE
 from tests.cluster.load import Load
 from tests.cluster.releases import release
-
-QUICKLY: dict[str, object] = {
-    name.strip("-").replace("-", "_"): value
-    for name, value in zip(QUICK[::2], QUICK[1::2], strict=True)
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a test's clusters are, and what is left of them."""
-
-    directory: Path
-    mark: str
-
-    def launch(self, app: str = "app:app", **options: Any) -> Launch:
-        given: dict[str, Any] = {
-            "workers": 2,
-            "port": 0,
-            "cwd": self.directory,
-            "runtime_dir": self.directory / "run",
-            "output": self.directory / "output",
-            **QUICKLY,
-            **options,
-        }
-        return tercio.launch(app, env={MARK: self.mark, "PYTHONDONTWRITEBYTECODE": "1"}, **given)
-
-    def living(self) -> list[int]:
-        return [pid for pid in Cluster(self.directory, self.mark).living() if pid != os.getpid()]
-
-    def leftovers(self) -> list[str]:
-        """Directories and files of clusters that have ended."""
-        return sorted(str(path) for path in (self.directory / "run").glob("*"))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    (tmp_path / "app.py").write_text(DEFAULT_APP)
-    found = Place(tmp_path, uuid.uuid4().hex)
-    yield found
-    left = found.living()
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left
-    assert not found.leftovers()
-
-
-def port_of(running: Running) -> int:
-    return int(running.addresses[0].rpartition(":")[2])
-
-
-def states(running: Running) -> list[tuple[int, int, str]]:
-    return [
-        (worker.slot, worker.generation, worker.state)
-        for worker in running.workers
-        if worker.state == "serving"
-    ]
-
 
 # Changes
 

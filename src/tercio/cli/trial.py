@@ -38,7 +38,7 @@ def report(asked: Mapping[str, object]) -> dict[str, object]:
     speaks = str(asked["interface"])
     if speaks == "auto":
         speaks = interface.detect(app)
-    told = f"{'WSGI' if speaks == 'wsgi' else 'ASGI'}, {_described(app)}"
+    told = f"{'a callable' if speaks == 'callable' else speaks.upper()[:4]}, {_described(app)}"
     return {"ok": True, "interface": speaks, "told": told, "seconds": seconds}
 
 

@@ -83,7 +83,7 @@ class Primary:
             self._executor.send,
             [listener.slots for listener in setup.listeners if listener.slots],
             policy=config.balance,
-            can_move=config.server == "tercio" and not config.ssl_certfile,
+            can_move=config.moves_connections,
         )
         self._inbox: deque[inputs.Input] = deque()
         self._is_busy = False

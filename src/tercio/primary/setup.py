@@ -36,8 +36,6 @@ class Launch:
     python: tuple[str, ...]
     files: tuple[str, ...] = ()
     """What was read at the start: a reload without it is refused."""
-    is_development: bool = False
-    """`tercio dev`: workers have the terminal, and a fault waits for a change of the files."""
 
     def read_settings(self) -> Settings:
         """Read flags, environment and files as they are now. Raises `ConfigError`."""
@@ -85,14 +83,13 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     identity = resolve(config.user, config.group)
     size = size_of(config, cgroup.cpu_count(), cgroup.limits())
     # Listeners first: "the port is in use" is the answer that people need most.
-    scheme = "https" if config.ssl_certfile else "http"
     binds = [parse_bind(text) for text in config.binds]
     balancing = balancing_of(config, size, sum(bind.is_tcp for bind in binds))
     listeners = open_listeners(
         binds,
         backlog=config.backlog,
         uds_permissions=config.uds_permissions,
-        scheme=scheme,
+        scheme=config.scheme,
         environ=os.environ,
         slots=balancing.slots,
     )

@@ -33,6 +33,10 @@ def make(
 
     granian takes no turns: its thread accepts until the queue is empty.
     """
+    if config.interface == "callable":
+        from tercio.servers.callable import CallableServer
+
+        return CallableServer(config, note)
     match config.server:
         case "uvicorn":
             from tercio.servers.uvicorn import UvicornServer

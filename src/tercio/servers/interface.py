@@ -33,7 +33,12 @@ def detect(app: object) -> str:
 
 
 def adapt(app: object, interface: str, threads: int) -> App:
-    """The application as ASGI 3. ``interface`` is "auto", "asgi" or "wsgi"."""
+    """The application as ASGI 3. ``interface`` is "auto", "asgi", "wsgi" or "callable".
+
+    A callable stays what it is: it never meets a server that speaks ASGI.
+    """
+    if interface == "callable":
+        return cast("App", app)
     found = detect(app)
     if interface == "wsgi" or (interface == "auto" and found == "wsgi"):
         return WsgiApp(cast("Callable[..., Any]", app), threads)

@@ -28,8 +28,20 @@ def cross_checks(
         )
     if config.app_dir and not os.path.isdir(os.path.join(cwd, config.app_dir)):
         yield f"{_shown('app_dir', config, origins)}: expected a directory; there is none"
+    yield from _callable(config, origins)
     yield from _sticky(config, origins)
     yield from _tls(config, origins, cwd)
+
+
+def _callable(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
+    if config.interface != "callable":
+        return
+    for name in ("server", "ready_path", "sticky", "ssl_certfile", "limit_max_requests"):
+        if getattr(config, name) != OPTIONS[name].default:
+            yield (
+                f"{_shown(name, config, origins)}: expected an application that speaks HTTP; "
+                f"{_shown('interface', config, origins)} does not"
+            )
 
 
 def _sticky(config: Config, origins: Mapping[str, str]) -> Iterator[str]:

@@ -96,6 +96,8 @@ def load(
             values[name], given[name] = parsed[0], best
 
     _one_address(values, given, errors)
+    if values.get("interface") == "callable":
+        _as_bind(values, given)
     config = Config.from_json(values)
     if not errors:
         origins_for_checks = {name: one.origin for name, one in given.items()}
@@ -282,6 +284,19 @@ def _one_address(values: dict[str, object], given: dict[str, _Given], errors: li
             for name in way:
                 values.pop(name, None)
                 given.pop(name, None)
+
+
+def _as_bind(values: dict[str, object], given: dict[str, _Given]) -> None:
+    """Put a host and port that somebody named into ``bind``: there is no address by default.
+
+    ``PORT`` from a platform is meant for what speaks HTTP.
+    """
+    named = [given[name] for name in ("host", "port") if name in given]
+    if any(one.origin != "PORT" for one in named):
+        values["bind"] = Config.from_json(
+            {name: values[name] for name in ("host", "port") if name in values}
+        ).binds
+        given["bind"] = named[-1]
 
 
 def _short(value: object) -> str:

@@ -57,6 +57,7 @@ from tercio.worker.watchdog import Watchdog
 if TYPE_CHECKING:
     from tercio.handover.mover import Mover
     from tercio.handover.rescue import Rescue
+    from tercio.servers.callable import CallableServer
     from tercio.servers.tercio import TercioServer
 
 _log = logging.getLogger("tercio.worker")
@@ -117,6 +118,9 @@ class Worker:
         self._boot: asyncio.Task[None] | None = None
         self._cut = Cut()
         self._server: Server = choice.make(record.config, link.note, turns)
+        self._over: int | None = None  # with what a callable has ended by itself
+        if record.config.interface == "callable":
+            cast("CallableServer", self._server).over = self._end_by_itself
         self._exchange = exchange
         self._sticky = sticky
         self._mover: Mover | None = None
@@ -146,6 +150,10 @@ class Worker:
             life = tasks.hide(self._loop.create_task(self._live(app), name="tercio-life"))
             code = turning.turn(self._loop, life)
             return self._end(code)
+
+    def _end_by_itself(self, code: int) -> None:
+        self._over = code
+        self._ordered.set()
 
     def _end(self, code: int) -> int:
         self._link.flush(_FLUSH)
@@ -271,6 +279,9 @@ class Worker:
             note = self._link.note
             self._rescue = await rescuing.begin(self._mover, self._row, self._config, note)
         while self._leave is None:
+            if self._over is not None:
+                await self._part()
+                return self._over
             self._ordered.clear()
             self._row[Field.PHASE] = WorkerPhase.SERVING if self._is_wanted else WorkerPhase.PARKED
             await (self._server.serve() if self._is_wanted else self._server.park())
@@ -284,11 +295,15 @@ class Worker:
         self._watchdog.unwatch()
         if self._rescue is not None:
             self._rescue.stop()
+        await self._part()
+        return ExitCode.STOPPED
+
+    async def _part(self) -> None:
+        """Run the application's end, and give up what others may still want."""
         await self._server.stop()
         if self._exchange is not None:
             self._exchange.close()  # last: a connection that comes until then is refused at once
         await cluster.leave()  # after the lifespan's end, which may still have something to say
-        return ExitCode.STOPPED
 
     async def _start(self, app: App) -> None:
         if self._sticky is not None:
@@ -301,7 +316,9 @@ class Worker:
             notes = "\n".join(getattr(error, "__notes__", ()))
             cause = error.__cause__
             text = importer.explain(cause) if cause is not None else notes
-            raise BootFailure("lifespan", str(error), text) from None
+            is_callable = self._config.interface == "callable"
+            stage = "main" if is_callable else "lifespan"
+            raise BootFailure(stage, str(error), text) from None
         self._open_exchange()
         cluster.start()
         # What the start made stays: collections should not walk through it again and again. With 64
@@ -377,7 +394,7 @@ class Worker:
 
     def _open_exchange(self) -> None:
         """Connections can move if the server is our own, and keeps nothing of them to itself."""
-        if self._exchange is None or self._config.server != "tercio" or self._config.ssl_certfile:
+        if self._exchange is None or not self._config.moves_connections:
             return
         from tercio.handover.mover import Mover  # imports the server, which may be another one
 

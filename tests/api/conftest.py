@@ -1,0 +1,24 @@
+"""Fixtures of the tests of what programs call."""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.place import Place
+from tests.cluster.harness import DEFAULT_APP
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    (tmp_path / "app.py").write_text(DEFAULT_APP)
+    found = Place(tmp_path, uuid.uuid4().hex)
+    yield found
+    left = found.living()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left
+    assert not found.leftovers()
