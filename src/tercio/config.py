@@ -24,6 +24,7 @@ RESTARTS = Group("Restarts", "How a worker that died comes back.")
 RECYCLING = Group("Recycling and limits", "A worker is replaced before it is retired.")
 HEALTH = Group("Health", "What happens to a worker that does not answer.")
 SHARING = Group("Sharing", "What workers share: state, messages, metrics, and child processes.")
+DEVELOPMENT = Group("Development", "What `tercio dev` looks at; `tercio run` does not look.")
 CLUSTER = Group("Cluster", "How `status`, `reload` and the others find this cluster.")
 
 _FIXED = "restart the cluster to change it"
@@ -520,6 +521,20 @@ class Config:
         0.0,
         kinds.duration(zero="never"),
         "Log a line of statistics this often.",
+    )
+
+    watch: tuple[str, ...] = DEVELOPMENT.option(
+        (),
+        kinds.several(kinds.text("DIR", "a directory")),
+        "Load the application anew when a file below changes, instead of below the directory that "
+        "it is imported from. Repeatable.",
+        aliases=("--reload-dir",),
+    )
+    watch_filter: tuple[str, ...] = DEVELOPMENT.option(
+        (),
+        kinds.several(kinds.text("PATTERN", "a pattern such as '*.html' or '!tests/*'")),
+        "Files to look at beside '*.py'; with '!' before it, files not to look at. Repeatable.",
+        aliases=("--reload-include",),
     )
 
     name: str = CLUSTER.option(

@@ -36,6 +36,8 @@ class Launch:
     python: tuple[str, ...]
     files: tuple[str, ...] = ()
     """What was read at the start: a reload without it is refused."""
+    is_development: bool = False
+    """`tercio dev`: workers have the terminal, and a fault waits for a change of the files."""
 
     def read_settings(self) -> Settings:
         """Read flags, environment and files as they are now. Raises `ConfigError`."""
