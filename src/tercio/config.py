@@ -449,7 +449,7 @@ class Config:
         "Give connections that wait for a held event loop to other workers.",
     )
     rescue_after: float = HEALTH.option(
-        0.05, kinds.duration(low=0.01), "How long one call must have held the loop for that."
+        0.01, kinds.duration(low=0.005), "How long one call must have held the loop for that."
     )
     blocked_kill: float = HEALTH.option(
         30.0, kinds.duration(zero="never"), "Replace a worker whose loop was held this long."

@@ -102,6 +102,30 @@ def test_the_queue_of_a_worker_that_is_stuck_or_gone_is_emptied_at_once() -> Non
     assert orders == [Steal(4, 0, 3), Steal(4, 1, 2)]
 
 
+def test_who_has_nothing_to_do_steals_first() -> None:
+    balance = Balance()
+    seen = [
+        Seen(0, 0, waiting=2),
+        Seen(1, 2, connections=1, in_flight=1),
+        Seen(2, 4, connections=3),
+    ]
+    assert balance.steals(seen, 0.0) == []
+    assert balance.steals(seen, 0.02) == [Steal(seat=4, slot=0, count=2)]
+
+
+def test_who_lets_its_queue_grow_old_gets_nothing_and_takes_nothing() -> None:
+    balance = Balance()
+    seen = [Seen(0, 0, waiting=1), Seen(1, 2, waiting=1), Seen(2, 4, connections=5)]
+    balance.steals(seen, 0.0)
+    assert [order.seat for order in balance.steals(seen, 0.02)] == [4, 4]
+    assert balance.weights(seen)[:2] == [0, 0]
+    fresh = [Seen(0, 0, accepted=1), Seen(1, 2, waiting=1), Seen(2, 4, connections=5)]
+    balance.steals(fresh, 0.04)
+    first, second, third = balance.weights(fresh)
+    assert first > third
+    assert second == 0
+
+
 def test_nobody_steals_while_nobody_can() -> None:
     stuck = [Seen(0, 0, waiting=3, is_stuck=True), Seen(1, 2, is_stuck=True)]
     assert Balance().steals(stuck, 0.0) == []

@@ -48,6 +48,8 @@ class Seen:
     """In the queue of the slot's listeners."""
     is_stuck: bool = False
     """Its loop has been inside one callback for too long, or it gives no sign of life."""
+    in_flight: int = 0
+    """Requests that are being answered."""
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +87,8 @@ class _Queue:
     waiting_since: float | None = None
     accepted: int = 0
     seat: int | None = None
+    is_old: bool = False
+    """Nobody has taken anything from it between two looks."""
 
 
 @dataclass(slots=True)
@@ -102,13 +106,14 @@ class Balance:
         """How new connections are to be shared out until the next look.
 
         Like water that is poured into vessels: as many as came since the last look bring all whom
-        they reach to the same level.
+        they reach to the same level. Who lets a queue grow old gets nothing for now.
         """
         total = sum(slot.accepted + slot.waiting for slot in slots)
         expected = max(BURST, total - self._total)
         self._total = total
-        able = [slot for slot in slots if slot.is_open]
-        able = able or [slot for slot in slots if slot.seat is not None] or list(slots)
+        open_ = [slot for slot in slots if slot.is_open]
+        able = [slot for slot in open_ if not self._is_old(slot)]
+        able = able or open_ or [slot for slot in slots if slot.seat is not None] or list(slots)
         level = _level([slot.load for slot in able], expected)
         shares = {slot.slot: max(0, level - slot.load) for slot in able}
         return [shares.get(slot.slot, 0) for slot in slots]
@@ -125,20 +130,27 @@ class Balance:
         """Whose queues are to be emptied by others.
 
         A queue that nobody has taken anything from since the last look is old; one whose worker
-        cannot take anything is taken from at once.
+        cannot take anything is taken from at once. By whom: one that has nothing to do rather than
+        one that answers, for that one may be about to block, too.
         """
-        loads = {slot.seat: slot.connections for slot in slots if slot.is_open}
+        neglected = [slot for slot in slots if self._is_neglected(slot, now)]
+        thieves = {slot.seat: slot for slot in slots if slot.is_open and not self._is_old(slot)}
+        loads = {seat: slot.connections for seat, slot in thieves.items()}
         orders = []
-        for slot in slots:
-            if not self._is_neglected(slot, now):
-                continue
-            thieves = {seat: load for seat, load in loads.items() if seat != slot.seat}
-            seat = min(thieves, key=lambda seat: thieves[seat], default=None)
+        for slot in neglected:
+            seat = min(
+                (seat for seat in thieves if seat != slot.seat),
+                key=lambda seat: (thieves[seat].in_flight > 0, loads[seat]),
+                default=None,
+            )
             if seat is not None:
                 count = min(slot.waiting, MOST_STOLEN)
                 loads[seat] += count
                 orders.append(Steal(seat, slot.slot, count))
         return orders
+
+    def _is_old(self, slot: Seen) -> bool:
+        return slot.slot in self._queues and self._queues[slot.slot].is_old
 
     def ages(self, now: float) -> dict[int, float]:
         """Seconds for which each slot's queue was not seen to move, of those that are not empty."""
@@ -194,17 +206,17 @@ class Balance:
         queue = self._queues.setdefault(slot.slot, _Queue())
         is_moving = (queue.accepted, queue.seat) != (slot.accepted, slot.seat)
         queue.accepted, queue.seat = slot.accepted, slot.seat
+        queue.is_old = False
         if not slot.waiting:
             queue.waiting_since = None
             return False
         if queue.waiting_since is None or (is_moving and slot.is_open):
             queue.waiting_since = now
-            is_old = False
         else:
-            is_old = True
+            queue.is_old = True
         if self.is_sticky and slot.seat is not None:
             return now - queue.waiting_since >= STICKY_GRACE
-        return is_old or not slot.is_open
+        return queue.is_old or not slot.is_open
 
 
 def _level(loads: Sequence[int], amount: int) -> int:

@@ -1,7 +1,7 @@
 """Give connections that have something to say to other workers while this one's loop is blocked.
 
 One thread. It rests as long as nothing waits for the loop, which the loop's own epoll tells it, and
-then looks a few times: is the loop in a step of a task, and still in the same one? After 50 ms
+then looks a few times: is the loop in a step of a task, and still in the same one? After 10 ms
 (``--rescue-after``) the worker is marked as suspect, so that siblings give it nothing, and its idle
 connections with bytes waiting are taken out of the loop and given away (`saving`), with requests
 that were read and not begun; so is what lies in its inbox. Requests that have begun stay.
@@ -42,7 +42,7 @@ _SUSPICIOUS: Final = 0.02
 
 _SHORTEST: Final = 0.003
 
-_WEARIEST: Final = 0.1
+_WEARIEST: Final = 0.025
 """Seconds between two looks at a blocked loop from which nothing can be saved."""
 
 _HASTE: Final = 0.0005
@@ -50,6 +50,9 @@ _HASTE: Final = 0.0005
 
 _SILENCE: Final = 10.0
 """Seconds between two notes."""
+
+_NOTABLE: Final = 0.05
+"""Seconds of a step that are worth one. What is shorter is counted only."""
 
 _SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -82,12 +85,13 @@ class Rescue:
         self._note = note
         self._noted = -_SILENCE
         self._suspicion = Suspicion(after)
-        self._nap = min(0.8 * after, _NAP)
+        self._nap = min(max(after / 2, _SHORTEST), _NAP)
         self._short = min(max(after / 3, _SHORTEST), _SUSPICIOUS)
         self._is_asked = False  # to say that it has turned; the loop unsets it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._detacher: Detacher | None = None
         self._saved: object = None  # the step that connections were last saved from
+        self._count = 0  # connections that were saved from it
 
     async def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin, if this loop is of a kind that allows it. Raises `CannotDetach`."""
@@ -205,6 +209,8 @@ class Rescue:
         """Whether anything was moved."""
         if self._saved is not moment.step and self._witness.is_excused():
             return False
+        if self._saved is not moment.step:
+            self._count = 0
         if not self._row[Field.SUSPECT]:
             since = time.monotonic_ns() - int(self._suspicion.witnessed * 1e9)
             self._row[Field.SUSPECT] = since
@@ -222,7 +228,9 @@ class Rescue:
         if saved and self._saved is not moment.step:
             self._saved = moment.step
             self._row[Field.RESCUES] += 1
-            self._tell(saved)
+        self._count += saved
+        if self._count and self._suspicion.witnessed >= _NOTABLE:
+            self._tell(self._count)
         return bool(saved or forwarded)
 
     def _tell(self, saved: int) -> None:

@@ -19,6 +19,8 @@ class Sibling:
     incarnation: int
     connections: int
     """Those that are on their way to it included."""
+    in_flight: int
+    """Requests that it is answering."""
     is_serving: bool
     is_stuck: bool
     """Its loop is in one callback, or its watchdog has not beaten when it said it would."""
@@ -40,15 +42,19 @@ def at(
         seat,
         incarnation,
         row[Field.CONNECTIONS] + sent,
+        row[Field.IN_FLIGHT],
         row[Field.PHASE] == WorkerPhase.SERVING,
         bool(row[Field.SUSPECT] or (due and now > due + _SLACK)),
     )
 
 
 def best(siblings: Iterable[Sibling | None]) -> Sibling | None:
-    """The one with the fewest connections of those that serve and are not stuck; None: nobody."""
+    """The one with the fewest connections of those that serve and are not stuck; None: nobody.
+
+    One that has nothing to do before one that answers: that one may be about to be stuck, too.
+    """
     able = (each for each in siblings if each and each.is_serving and not each.is_stuck)
-    return min(able, key=lambda each: each.connections, default=None)
+    return min(able, key=lambda each: (each.in_flight > 0, each.connections), default=None)
 
 
 def is_dead(seat: int, incarnation: int, scoreboard: Scoreboard) -> bool:

@@ -1,9 +1,8 @@
 """Look at the queues and loads of all slots, and see to it that nobody waits for a busy worker.
 
-One process looks, so that eight idle ones need not: every 20 ms while connections come, every 5 ms
-while some of them wait, else with the primary's samples. A connection that comes while it rests
-wakes it, once: the listeners are in an epoll set of its own, edge-triggered, and nothing is
-accepted here.
+One process looks, so that eight idle ones need not: every 5 ms while connections come, else with
+the primary's samples. A connection that comes while it rests wakes it, once: the listeners are in
+an epoll set of its own, edge-triggered, and nothing is accepted here.
 
 What it finds goes to `core.balance`; what that decides becomes a program in the kernel (weights)
 and orders to workers. When it does not run, the last program stays, and every worker goes on to
@@ -24,12 +23,11 @@ from tercio.core.model import Slot, WorkerId
 from tercio.dataplane.scoreboard import Fact, Field, Scoreboard
 from tercio.system import bpf, queues
 
-_FAST: Final = 0.02  # seconds between two looks while connections come
-_FASTEST: Final = 0.005  # while some of them wait
+_FAST: Final = 0.005  # seconds between two looks while connections come
 _SLOW: Final = 1.0  # about what is between two looks while none come
 _QUIET: Final = 1.0  # seconds without a connection until it rests
 _LEVEL: Final = 0.25  # seconds between two looks at who has too many
-_SHARE: Final = 0.008  # of one core, for looking: with many slots it looks less often
+_SHARE: Final = 0.02  # of one core, for looking: with many slots it looks less often
 _OVERDUE: Final = 100_000_000  # nanoseconds by which a watchdog's beat may be late
 
 Groups = Sequence[Sequence[socket.socket]]
@@ -140,8 +138,7 @@ class Looker:
             if not is_fast:
                 self._hints.arm()
             if is_fast:
-                wanted = _FASTEST if any(slot.waiting for slot in self._seen) else _FAST
-                self._timer = self._loop.call_later(max(wanted, self._cost / _SHARE), self._look)
+                self._timer = self._loop.call_later(max(_FAST, self._cost / _SHARE), self._look)
 
     def _take_in(self, now: float) -> None:
         is_late = now - self._looked_at > 2 * _SLOW
@@ -155,10 +152,10 @@ class Looker:
         if accepted != self._accepted or any(slot.waiting for slot in seen):
             self._accepted = accepted
             self._moved_at = now
-        self._share_out(seen)
         for order in self._balance.steals(seen, now):
             self.stolen += order.count
             self._tell(order.seat, {"type": "steal", "slot": order.slot, "count": order.count})
+        self._share_out(seen)
         if self._can_move and now - self._levelled_at >= _LEVEL:
             self._levelled_at = now
             for give in self._balance.gives(seen, now):
@@ -196,6 +193,7 @@ class Looker:
             words[Field.MOVED_REBALANCE],
             waiting,
             is_silent or bool(words[Field.SUSPECT]),
+            words[Field.IN_FLIGHT],
         )
 
     def _share_out(self, seen: Sequence[Seen]) -> None:
