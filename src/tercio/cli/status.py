@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import click
@@ -90,6 +91,16 @@ def _summary(status: Message) -> Iterator[str]:
         ]
         said = f"connections moved: {', '.join(parts)}" if parts else "no connection was moved"
         yield escape(" · ".join(filter(None, (f"balance {text(balance, 'policy')}", said))))
+    yield from _certificate(status)
+
+
+def _certificate(status: Message) -> Iterator[str]:
+    """When what clients are shown ends; two dates while some workers show an older one."""
+    ends = {number(worker, "certificate_expires") for worker in records(status, "workers")}
+    for end in sorted(filter(None, ends)):
+        left = end - time.time()
+        ago = f"in {human_duration(left)}" if left > 0 else "it has expired"
+        yield f"certificate until {time.strftime('%Y-%m-%d %H:%M', time.gmtime(end))} UTC, {ago}"
 
 
 def _rows(status: Message) -> Iterator[tuple[str, ...]]:

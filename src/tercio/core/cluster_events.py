@@ -43,6 +43,21 @@ class ConfigWarning(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateExpires(Event):
+    """The certificate that clients are shown ends soon, or has ended. Said once a day."""
+
+    level: ClassVar[Level] = Level.WARNING
+    expires: str
+    days: float
+
+    @property
+    def text(self) -> str:
+        if self.days <= 0:
+            return f"the TLS certificate has expired on {self.expires}: clients will refuse it"
+        return f"the TLS certificate expires on {self.expires}, in {self.days:.1f} days"
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterReady(Event):
     """All wanted workers serve for the first time."""
 

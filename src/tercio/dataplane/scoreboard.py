@@ -87,6 +87,7 @@ class Field(IntEnum):
     GENERATION = 121
     SUSPECT = 122  # monotonic nanoseconds since when the loop is in one callback; 0: it turns
     WATCH_DUE = 123  # monotonic nanoseconds: when the watchdog beats again, at the latest
+    TLS_EXPIRES = 126  # Unix time, seconds: when the certificate that is shown ends; 0: no TLS
     PROMPT = 127  # monotonic nanoseconds: when a debugger was last seen at its prompt
 
 

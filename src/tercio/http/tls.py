@@ -3,6 +3,7 @@
 The second is the ASGI extension `tls`. It is made once for a connection.
 """
 
+import importlib
 import ssl
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +71,16 @@ def context(config: Config) -> Context | None:
     # TLS 1.2 lets a client ask for handshake after handshake, each of them dear for the server.
     made.options |= ssl.OP_NO_RENEGOTIATION
     return made
+
+
+def expiry(file: str) -> int:
+    """When the first certificate in ``file`` ends, in Unix time; 0 if that cannot be told."""
+    try:
+        # No public call reads a certificate that is not a peer's; this one is in every CPython.
+        decode: Any = importlib.import_module("_ssl")._test_decode_cert
+        return int(ssl.cert_time_to_seconds(decode(file)["notAfter"]))
+    except (AttributeError, KeyError, OSError, ValueError):  # ssl.SSLError is an OSError
+        return 0
 
 
 def extension(connection: ssl.SSLObject | ssl.SSLSocket) -> dict[str, Any]:

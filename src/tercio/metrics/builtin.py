@@ -77,6 +77,11 @@ STARTED: Final = Builtin(
 DROPPED: Final = Builtin(
     "gauge", "tercio_metrics_series_dropped", "Series without room, or of a name used twice"
 )
+CERTIFICATE: Final = Builtin(
+    "gauge",
+    "tercio_tls_certificate_expiry_time_seconds",
+    "When the TLS certificate ends that clients are shown, in Unix time; the first to end",
+)
 TORN: Final = Builtin(
     "gauge", "tercio_metrics_entries_torn", "Entries in shared memory that cannot be read"
 )
@@ -159,7 +164,7 @@ _HANDLED: Final = {
     Field.PID, Field.INCARNATION, Field.PHASE, Field.LOOP_BEAT, Field.THREAD_BEAT,
     Field.LOOP_LAG_US, Field.REQUESTS, Field.DURATION_US, Field.SLOT, Field.GENERATION,
     Field.DURATIONS, Field.STATE_WAITING, Field.STATE_HOLDING, Field.SUSPECT, Field.WATCH_DUE,
-    Field.PROMPT,
+    Field.PROMPT, Field.TLS_EXPIRES,
     *_STATUSES.values(), *_CAUSES.values(),
 }  # fmt: skip
 
@@ -177,7 +182,17 @@ def builtins() -> list[Builtin]:
     """Every metric that there is before the application makes any."""
     fields = [of_field(field) for field in Field if field not in _HANDLED]
     of_workers = [LAG, MEMORY, CPU, PID, GENERATION]
-    others = [REQUESTS, DURATION, MOVED, *of_workers, STARTED, *OF_FACTS.values(), DROPPED, TORN]
+    others = [
+        REQUESTS,
+        DURATION,
+        MOVED,
+        *of_workers,
+        CERTIFICATE,
+        STARTED,
+        *OF_FACTS.values(),
+        DROPPED,
+        TORN,
+    ]
     return sorted([*fields, *others], key=lambda one: one.name)
 
 
@@ -192,6 +207,8 @@ def of_scoreboard(scoreboard: Scoreboard) -> list[Family]:
         _moved(totals),
         *_workers(workers),
     ]
+    if ends := [row[Field.TLS_EXPIRES] for row in workers if row[Field.TLS_EXPIRES]]:
+        found.append(CERTIFICATE.family().add(min(ends)))
     for field in Field:
         if field in _HANDLED:
             continue

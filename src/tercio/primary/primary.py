@@ -30,6 +30,7 @@ from tercio.primary import inboxes
 from tercio.primary.attachments import Attachments
 from tercio.primary.control import LONGEST_PATH, Control, SideDoor
 from tercio.primary.executor import Executor, Launching, Unfinished
+from tercio.primary.expiry import Expiry
 from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of
@@ -91,6 +92,7 @@ class Primary:
         self._timer: asyncio.TimerHandle | None = None
         self._reaps_strangers = orphans.become_subreaper() or os.getpid() == 1
         self._systemd = Systemd(journal, loop)
+        self._expiry = Expiry(setup.shared.scoreboard, journal)
         if setup.launch.is_development:
             keep_usable(journal)
         self._attachments = Attachments(loop, setup, self._settings_to_attach, journal.publish)
@@ -325,6 +327,7 @@ class Primary:
             self._setup.shared.tidy()
             self._statistics.keep_up(self.cluster, now)
             interval = self._revisions[self.cluster.revision].config.stats_interval
+            self._expiry.look(time.time())
             self._statistics.tell(interval, policy.sample_interval, now)
         finally:
             # Whatever one round met, the next one comes: without it nobody is judged any more.

@@ -91,6 +91,7 @@ def _worker(
         "blocked": row[Field.BLOCKED],
         "blocked_seconds": row[Field.BLOCKED_US] / 1e6,
         "log_dropped": row[Field.LOG_DROPPED],
+        "certificate_expires": row[Field.TLS_EXPIRES] or None,
         "restarts": slot.restarts,
         "last_error": slot.last_error,
         "note": worker.retirement.reason if worker.retirement else worker.departure or "",

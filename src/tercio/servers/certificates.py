@@ -7,6 +7,7 @@ with half of a pair. Who serves takes the new context for its next connections.
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -17,6 +18,9 @@ from tercio.http import tls
 _SHORTEST: Final = 0.25
 """Seconds between two looks: an idle worker sleeps."""
 
+_SETTLED: Final = 2.0
+"""Seconds after a change for which a pair that cannot be used may still be half written."""
+
 
 class Holder(Protocol):
     """Who uses the context for connections to come."""
@@ -25,15 +29,27 @@ class Holder(Protocol):
 
 
 class Certificates:
-    """The files of one configuration. ``note`` takes a level and a line."""
+    """The files of one configuration, which have just been read.
 
-    def __init__(self, config: Config, note: Callable[[str, str], None]) -> None:
+    ``note`` takes a level and a line, ``certified`` the Unix time at which the certificate that is
+    used from now on ends.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        note: Callable[[str, str], None],
+        certified: Callable[[int], None],
+    ) -> None:
         files = (config.ssl_certfile, config.ssl_keyfile, config.ssl_ca_certs)
         self._files = [file for file in files if file]
         self._config = config
         self._note = note
+        self._certified = certified
         self._seen = self._state()
         self._next: asyncio.TimerHandle | None = None
+        self._expires = tls.expiry(config.ssl_certfile)
+        certified(self._expires)
 
     def watch(self, holder: Holder) -> None:
         """Look from time to time, and give ``holder`` a new context when there is one."""
@@ -56,14 +72,24 @@ class Certificates:
         state = self._state()
         if state == self._seen:
             return None
-        self._seen = state
+        expires = tls.expiry(self._config.ssl_certfile)
         try:
             context = tls.context(self._config)
+            now = time.time()
+            if expires and expires <= now < self._expires:
+                raise ValueError("it has expired")
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            newest = max(mtime for mtime, *_ in state)
+            if abs(time.time() - newest / 1e9) < _SETTLED:
+                return None  # one file of two, as it seems: the next look sees both
+            self._seen = state
             self._note(
                 "error", f"{self._files[0]} changed and cannot be used; the old one stays: {error}"
             )
             return None
+        self._seen = state
+        self._expires = expires
+        self._certified(expires)
         at = datetime.fromtimestamp(max(mtime for mtime, *_ in state) / 1e9, UTC)
         self._note("info", f"{self._files[0]} was read again (changed {at:%Y-%m-%d %H:%M:%S} UTC)")
         return context

@@ -47,6 +47,7 @@ class Front(ABC):
         self.config = config
         self._note = note
         self._turns = turns
+        self.certified: Callable[[int], None] = lambda expires: None
         self._engine: Engine | None = None
         self._entrance: Entrance | None = None
         self._lifespan: Lifespan | None = None
@@ -81,7 +82,7 @@ class Front(ABC):
         )
         engine.settled = self._settled
         if context is not None:
-            self._certificates = Certificates(config, self._note)
+            self._certificates = Certificates(config, self._note, self.certified)
             self._certificates.watch(entrance)
 
     async def serve(self) -> None:

@@ -45,6 +45,7 @@ class GranianServer:
             importlib.import_module("granian._futures")
         self._config = config
         self._note = note
+        self.certified: Callable[[int], None] = lambda expires: None
         self._root = config.root_path.rstrip("/")
         self._proxies = Proxies(config.forwarded_allow_ips) if config.proxy_headers else None
         self._valves: list[Valve] = []
@@ -65,7 +66,9 @@ class GranianServer:
         except ImportError as error:  # it is there, and has changed
             raise ConfigError(options.missing()) from error
         try:
-            tls.context(config)  # granian panics where this says what is wrong
+            # granian panics where this says what is wrong.
+            if tls.context(config) is not None and (expires := tls.expiry(config.ssl_certfile)):
+                self.certified(expires)
         except (OSError, ValueError) as error:
             raise ConfigError(f"TLS cannot be set up (see --ssl-certfile): {error}") from error
         self._app = app

@@ -46,6 +46,10 @@ class Away(Protocol):
 class Server(Protocol):
     """One server. `start` first and once, `stop` last and once; in between as often as wanted."""
 
+    certified: Callable[[int], None]
+    """Called with the Unix time at which the certificate ends that clients are shown from now on.
+    To be set before the start."""
+
     async def start(self, app: App, listeners: Sequence[socket.socket], hooks: Hooks) -> None:
         """Get ready to accept and run the application's start-up. Raises `AppStartFailed`."""
 

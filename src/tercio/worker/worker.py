@@ -121,6 +121,7 @@ class Worker:
         self._over: int | None = None  # with what a callable has ended by itself
         if record.config.interface == "callable":
             cast("CallableServer", self._server).over = self._end_by_itself
+        self._server.certified = self._certified
         self._exchange = exchange
         self._sticky = sticky
         self._mover: Mover | None = None
@@ -154,6 +155,9 @@ class Worker:
     def _end_by_itself(self, code: int) -> None:
         self._over = code
         self._ordered.set()
+
+    def _certified(self, expires: int) -> None:
+        self._row[Field.TLS_EXPIRES] = expires
 
     def _end(self, code: int) -> int:
         self._link.flush(_FLUSH)
