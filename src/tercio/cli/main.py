@@ -26,6 +26,7 @@ COMMANDS = {
     "stop": ("control", "Finish running requests, then stop."),
     "check": ("check", "Import the application as a worker would, and look at this machine."),
     "config": ("config", "Show every option with its value and where it came from."),
+    "systemd": ("systemd", "Print the unit with which systemd runs an application."),
     "completion": ("complete", "Print the completion script of a shell."),
 }
 
