@@ -22,6 +22,7 @@ EXAMPLES = (
     ("tercio config shop.main:app -w 4 --show-origin", "with these flags, and who set what"),
     ("tercio config --running --name shop", "what a running cluster uses"),
     ("tercio config > tercio.toml", "a file to begin with"),
+    ("tercio config import gunicorn.conf.py > tercio.toml", "made of gunicorn's file, or PM2's"),
 )
 
 
@@ -102,7 +103,25 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-command = OptionsCommand(
+class ConfigCommand(OptionsCommand):
+    """`tercio config`, and below it `tercio config import`, which has options of its own."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == ["import"]:  # no module has this name
+            from tercio.cli import imports
+
+            named = f"{info_name} import"
+            return imports.command.make_context(named, args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+command = ConfigCommand(
     "config",
     callback=show,
     help=show.__doc__,

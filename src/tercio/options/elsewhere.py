@@ -171,7 +171,6 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     ),
     (
         (
-            "--http2",
             "--http-protocols",
             "--http2-cleartext",
             "--http2-max-concurrent-streams",
@@ -190,7 +189,7 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
         "let a proxy speak HTTP/2 and HTTP/3 with browsers, or use --server granian",
     ),
     (
-        ("--http2-adaptive-window", "--no-http2-adaptive-window"),
+        ("--http2", "--http2-adaptive-window", "--no-http2-adaptive-window"),
         False,
         "let a proxy speak HTTP/2 with browsers, or use --server granian",
     ),

@@ -15,6 +15,7 @@ from tercio.errors import ConfigError
 
 _LARGEST_BYTES = 1 << 20
 _CUSTOMARY = ("tercio.toml", "pyproject.toml")
+_FOREIGN = {".py": "gunicorn's", ".json": "PM2's", ".js": "PM2's", ".cjs": "PM2's"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ def read_config_file(
 def _read(named: str, cwd: str, asked: str = "") -> ConfigFile:
     path = os.path.join(cwd, named)
     shown = _printable(named)
+    if (suffix := os.path.splitext(named)[1]) in _FOREIGN:
+        raise ConfigError(
+            f"{asked}{named!r}: expected a TOML file; "
+            f"`tercio config import {shown} > tercio.toml` makes one of {_FOREIGN[suffix]}"
+        )
     is_project = os.path.basename(named) == "pyproject.toml"
     try:
         text = _read_text(path)
