@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tercio.core.balance import MARGIN
 from tests.cluster.chaos.tiers import TIER, trials
 from tests.cluster.crowd import Crowd
 from tests.cluster.harness import Cluster
@@ -33,6 +34,17 @@ def connections(cluster: Cluster) -> list[int]:
 
 def _held(status: dict[str, Any]) -> int:
     return sum(worker["connections"] for worker in status["workers"])
+
+
+def accepting(status: dict[str, Any]) -> set[str]:
+    """The phases of the workers that accept connections."""
+    return {worker["phase"] for worker in status["workers"] if worker["accepts"]}
+
+
+def are_level(status: dict[str, Any], total: int) -> bool:
+    """Whether those that serve have ``total``, so evenly that none gives another one any."""
+    counts: list[int] = [w["connections"] for w in status["workers"] if w["phase"] == "serving"]
+    return sum(counts) == total and max(counts) - min(counts) <= 2 * MARGIN
 
 
 def descriptors(cluster: Cluster) -> int:
@@ -121,11 +133,14 @@ def test_a_rollback_gives_the_connections_back(cluster: Cluster) -> None:
         cluster.write_app(release("two"))
         cluster.ask("reload", wait=False)
         cluster.wait("ReloadTrial")
+        # The event tells the orders; until they are heard the old ones accept.
+        cluster.until(lambda status: accepting(status) == {"serving"})
         with Crowd(cluster.port, 20) as crowd:
             assert crowd.ask() == {"two": 20}
+            # Then none is on its way from one to the other.
+            status = cluster.until(lambda status: are_level(status, 20))
             # The other one of the trial: it lives, and has to go.
             victim = cluster.pids()[0]
-            status = cluster.status()
             held = next(w["connections"] for w in status["workers"] if w["pid"] == victim)
             os.kill(victim, 9)
             cluster.wait("ReloadRejected")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tercio import __version__
 from tercio.core.cluster import Cluster
 from tercio.core.model import Slot, Worker
-from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
 from tercio.primary.executor import Executor
 from tercio.primary.footprints import Footprints
 from tercio.primary.sampler import Sampler
@@ -84,6 +84,7 @@ def _worker(
         "loaded": worker.loaded,
         "phase": worker.phase.value,
         "at_prompt": worker.is_at_prompt,
+        "accepts": row[Field.PHASE] == WorkerPhase.SERVING,  # as it says itself
         "uptime": now - worker.spawned,
         "requests": row[Field.REQUESTS],
         "in_flight": row[Field.IN_FLIGHT],

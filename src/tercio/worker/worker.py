@@ -287,8 +287,10 @@ class Worker:
                 await self._part()
                 return self._over
             self._ordered.clear()
-            self._row[Field.PHASE] = WorkerPhase.SERVING if self._is_wanted else WorkerPhase.PARKED
-            await (self._server.serve() if self._is_wanted else self._server.park())
+            is_wanted = self._is_wanted
+            await (self._server.serve() if is_wanted else self._server.park())
+            # When it is done: who reads that a worker is parked may rely on it.
+            self._row[Field.PHASE] = WorkerPhase.SERVING if is_wanted else WorkerPhase.PARKED
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
         # Sessions that are this worker's come back to it as long as it lives, unless all end.
