@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tercio.errors import ConfigError
 from tercio.options import Group, Option, kinds, options_of, subjects
+from tercio.options.logs import LOGS, LogOptions
 from tercio.units import KIB, MIB
 
 APP = Group("Application", "What is served, and how it is imported.")
@@ -17,7 +18,6 @@ ADDRESS = Group("Addresses", "Opened once and kept for the cluster's life.")
 WORKERS = Group("Workers", "One process a core; `tercio scale` changes their number later.")
 TLS = Group("TLS", "Certificates are read again when their files change.")
 HTTP = Group("HTTP", "How requests, proxies and WebSockets are treated.")
-LOGS = Group("Logs", "Whole lines to standard output and error.")
 START = Group("Starting and reloading", "A reload that fails leaves the old workers serving.")
 STOP = Group("Stopping", "What a stop waits for. The second signal stops at once.")
 RESTARTS = Group("Restarts", "How a worker that died comes back.")
@@ -30,8 +30,8 @@ CLUSTER = Group("Cluster", "How `status`, `reload` and the others find this clus
 _FIXED = "restart the cluster to change it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(LogOptions):
     """Every option with its value. Durations are seconds, sizes are bytes."""
 
     app: str = APP.option(
@@ -302,17 +302,6 @@ class Config:
     )
     ws_ping_timeout: float = HTTP.option(
         20.0, kinds.duration(zero="for ever"), "How long to wait for its answer."
-    )
-
-    log_level: str = LOGS.option(
-        "info",
-        kinds.choice("critical", "error", "warning", "info", "debug", "trace"),
-        "The least important lines to write.",
-        common=True,
-    )
-    access_log: bool = LOGS.option(True, kinds.switch(), "Write a line a request.", common=True)
-    use_colors: bool | None = LOGS.option(
-        None, kinds.switch_or_auto(), "Colour the log; 'auto' on a terminal only."
     )
 
     start_timeout: float = START.option(
@@ -611,4 +600,17 @@ class Config:
         return dataclasses.replace(cls(), **tuples)  # type: ignore[arg-type]
 
 
-OPTIONS: dict[str, Option] = options_of(Config)
+_ORDER = (
+    APP, ADDRESS, WORKERS, TLS, HTTP, LOGS, START, STOP, RESTARTS, RECYCLING, HEALTH,
+    SHARING, CLUSTER,
+)  # fmt: skip
+"""The groups as help and docs show them; a dataclass tells its base's fields first."""
+
+
+def _place(group: Group) -> int:
+    return _ORDER.index(group) if group in _ORDER else len(_ORDER)
+
+
+OPTIONS: dict[str, Option] = dict(
+    sorted(options_of(Config).items(), key=lambda named: _place(named[1].group))
+)

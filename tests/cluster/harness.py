@@ -87,6 +87,7 @@ class Cluster:
         self.lines: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._is_silent = False  # its output was closed
+        self._is_up = False
         self.reading = threading.Event()  # cleared: what it writes is read no more
         self.reading.set()
         self._changed = threading.Condition()
@@ -161,8 +162,12 @@ class Cluster:
         self._is_silent = False
         return self.start(*options)
 
-    def follow(self) -> None:
-        """Collect events from now on, those of the past included; `start` does it."""
+    def follow(self, *, is_up: bool = False) -> None:
+        """Collect events from now on, those of the past included; `start` does it.
+
+        ``is_up``: it is known to run, although its output may not say so.
+        """
+        self._is_up = is_up
         self._thread(self._follow)
 
     def _thread(self, target: Callable[[], None]) -> None:
@@ -186,7 +191,11 @@ class Cluster:
         """Collect events over the control socket, from the first one on."""
         with self._changed:
             self._changed.wait_for(
-                lambda: any("Tercio serves" in line for line in self.lines) or self._is_silent,
+                lambda: (
+                    self._is_up
+                    or any("Tercio serves" in line for line in self.lines)
+                    or self._is_silent
+                ),
                 PATIENCE,
             )
         try:

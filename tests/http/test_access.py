@@ -255,8 +255,9 @@ def test_lines_that_wait_are_written_at_exit() -> None:
     program = (
         "import asyncio, sys\n"
         "from tercio.logs import configure\n"
+        "from tercio.options.logs import LogOptions\n"
         "from tercio.http.access import AccessLog\n"
-        "configure('info', True, False, '')\n"
+        "configure(LogOptions(log_level='info', use_colors=False), '')\n"
         "async def main():\n"
         "    log = AccessLog.of(asyncio.get_running_loop())\n"
         f"    log.write({scope('/last')!r}, 200)\n"

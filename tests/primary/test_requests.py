@@ -46,6 +46,8 @@ class StillLife:
                 case _:
                     pass
 
+    tails = None
+
     async def status(self) -> dict[str, object]:
         return {}
 

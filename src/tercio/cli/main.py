@@ -17,6 +17,7 @@ COMMANDS = {
     "dev": ("dev", "Serve an application while it is written: each change is loaded."),
     "status": ("status", "Show the cluster and its workers."),
     "events": ("events", "Show what happened, and what happens."),
+    "logs": ("logs", "Show what workers wrote at last."),
     "metrics": ("metrics", "Show the metrics of all workers."),
     "reload": ("control", "Load new code and options without losing a request."),
     "scale": ("control", "Change the number of workers."),

@@ -58,6 +58,31 @@ class CertificateExpires(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LogsReopened(Event):
+    """SIGUSR1 asked for it: log files are opened by their names again, after a rotation."""
+
+    files: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        if not self.files:
+            return "there are no log files to open again: lines go to standard output and error"
+        return f"log files are opened again: {', '.join(self.files)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFileKept(Event):
+    """A log file cannot be opened again; the primary's lines go on into the old one."""
+
+    level: ClassVar[Level] = Level.WARNING
+    problem: str
+
+    @property
+    def text(self) -> str:
+        return f"log lines go on into the old file: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterReady(Event):
     """All wanted workers serve for the first time."""
 

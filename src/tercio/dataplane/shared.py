@@ -13,6 +13,7 @@ from tercio.dataplane.owners import Owners
 from tercio.dataplane.rings import Rings
 from tercio.dataplane.scoreboard import Field, Scoreboard
 from tercio.dataplane.series import SeriesBoard
+from tercio.dataplane.tails import Tail, Tails
 from tercio.dataplane.tickets import Tickets
 
 RING_SIZE: Final = 4 << 20
@@ -40,6 +41,10 @@ class Shared:
         self.tickets = tickets
         self.inboxes = inboxes
         self.owners = owners
+        self.tails: Tails | None = None
+        """The primary's: what workers wrote at last."""
+        self.tail: Tail | None = None
+        """The worker's own."""
         self._emptied: dict[
             int, int
         ] = {}  # seats whose inboxes are to be looked at again, how often
@@ -65,8 +70,12 @@ class Shared:
                 owners = Owners.create()
                 undo.callback(owners.close)
                 inboxes = Inboxes.create(movers)
+                undo.callback(inboxes.close)
+            tails = Tails.create(seats)
             undo.pop_all()
-        return cls(scoreboard, series, rings, tickets, inboxes, owners)
+        shared = cls(scoreboard, series, rings, tickets, inboxes, owners)
+        shared.tails = tails
+        return shared
 
     @classmethod
     def attach(cls, record: Mapping[str, int], seat: int | None = None) -> Self:
@@ -83,6 +92,8 @@ class Shared:
             shared.tickets = Tickets.attach(record["tickets"])
             shared.owners = Owners.attach(record["owners"])
             shared.inboxes = Inboxes.attach(record, seat)
+        if seat is not None and "tails" in record:
+            shared.tail = Tail(record["tails"], seat)
         return shared
 
     def to_record(self, seat: int | None = None) -> dict[str, int]:
@@ -96,6 +107,8 @@ class Shared:
             record["tickets"] = self.tickets.descriptor
             record["owners"] = self.owners.descriptor
             record |= self.inboxes.to_record(seat)
+        if seat is not None and self.tails is not None:
+            record["tails"] = self.tails.descriptor
         return record
 
     @property
@@ -111,6 +124,8 @@ class Shared:
         self.scoreboard.fold(seat)
         self.series.fold(seat)
         self.rings.release(seat)
+        if self.tails is not None:
+            self.tails.release(seat)
         if self.tickets is not None and seat < self.tickets.seats:
             # After the row, which says that the worker is dead: from here on its siblings have
             # back what they gave it, and what comes still is thrown away by who comes next.
@@ -138,6 +153,10 @@ class Shared:
 
     def close(self) -> None:
         """Give up all mappings and descriptors."""
+        if self.tails is not None:
+            self.tails.close()
+        if self.tail is not None:
+            self.tail.close()
         if self.owners is not None:
             self.owners.close()
         if self.inboxes is not None:

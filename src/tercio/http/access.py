@@ -9,12 +9,22 @@ again, with the arguments that formatters for uvicorn's records expect.
 import asyncio
 import logging
 import re
-from typing import Final, Self
+from collections.abc import Mapping
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from tercio.http.asgi import Scope
-from tercio.logs import AccessFormatter, LineHandler
+from tercio.logs import (
+    AccessFormatter,
+    Account,
+    AtomsFormatter,
+    JsonAccessFormatter,
+    LineHandler,
+)
 from tercio.system.lines import LineWriter, escape
+
+ACCOUNTING: Final = (JsonAccessFormatter, AtomsFormatter)
+"""Formatters of lines that tell more than was known when the answer began."""
 
 _RECORD: Final = '%s - "%s %s HTTP/%s" %d'
 
@@ -93,8 +103,8 @@ class AccessLog:
 
     def _begin(self) -> None:
         """Look how lines are to be written, and see to it that they are."""
-        handler = _untouched(self._own)
-        if handler is None or _untouched(self._uvicorn) is not handler:
+        handler = untouched(self._own)
+        if handler is None or untouched(self._uvicorn) is not handler:
             self._writer = self._handler = None
             return
         self._is_added = True
@@ -134,14 +144,17 @@ class AccessLog:
             self._closings[status] = closing
         return closing
 
-    def _record(self, scope: Scope, status: int) -> None:
+    def _record(
+        self, scope: Mapping[str, Any], status: int, account: Account | None = None
+    ) -> None:
         """By `logging`: to uvicorn's logger if only that was changed, else to our own."""
         logger = self._own
-        if _untouched(logger) is not None:
+        kinds: _Kinds = (AccessFormatter,) if account is None else ACCOUNTING
+        if untouched(logger, kinds) is not None:
             logger = self._uvicorn
         elif logger.disabled or not logger.hasHandlers():
             # dictConfig() disables what it does not name, and people name uvicorn's.
-            logger = logger if _untouched(self._uvicorn) is not None else self._uvicorn
+            logger = logger if untouched(self._uvicorn, kinds) is not None else self._uvicorn
         logger.info(
             _RECORD,
             _client(scope),
@@ -149,6 +162,7 @@ class AccessLog:
             _target(scope),
             scope["http_version"],
             status,
+            extra=None if account is None else {"account": account},
         )
 
 
@@ -161,15 +175,18 @@ def log_websocket(scope: Scope, status: int | None) -> None:
     _log.info('%s - "WebSocket %s" %s', _client(scope), _target(scope), outcome)
 
 
-def _untouched(logger: logging.Logger) -> LineHandler | None:
-    """The handler of a logger that is as `tercio.logs` has set it up."""
+_Kinds = tuple[type[logging.Formatter], ...]
+
+
+def untouched(logger: logging.Logger, kinds: _Kinds = (AccessFormatter,)) -> LineHandler | None:
+    """The handler of a logger that is as `tercio.logs` has set it up, with such a formatter."""
     handlers = logger.handlers
     if len(handlers) != 1 or logger.filters or logger.disabled or logger.propagate:
         return None
     handler = handlers[0]
     if (
         type(handler) is LineHandler
-        and type(handler.formatter) is AccessFormatter
+        and type(handler.formatter) in kinds
         and not handler.filters
         and handler.level <= logging.INFO
         and logger.level <= logging.INFO
@@ -179,12 +196,12 @@ def _untouched(logger: logging.Logger) -> LineHandler | None:
     return None
 
 
-def _client(scope: Scope) -> str:
+def _client(scope: Mapping[str, Any]) -> str:
     client = scope["client"]
     return f"{client[0]}:{client[1]}" if client else ""
 
 
-def _target(scope: Scope) -> str:
+def _target(scope: Mapping[str, Any]) -> str:
     path = quote(scope["path"])
     query = scope["query_string"]
     return f"{path}?{query.decode('latin-1')}" if query else path

@@ -53,7 +53,6 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     ),
     (("--env", "-e"), True, "use --env-file, or set the variable where `tercio run` starts"),
     (("--ssl-version",), True, "TLS 1.2 and newer are served; use --ssl-ciphers to narrow it"),
-    (("--log-config",), True, "configure logging in the application; it wins over ours"),
     (
         ("--http", "--ws", "--http-parser"),
         True,
@@ -106,21 +105,8 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
         "use --name for the cluster; hosts are checked by the application or a proxy",
     ),
     (("--pid", "--pid-file"), True, "`tercio status --json` has the pid"),
-    (
-        ("--access-logfile", "--error-logfile", "--log-file"),
-        True,
-        "logs go to standard output and error; redirect them",
-    ),
-    (
-        ("--access-logformat", "--access-log-fmt"),
-        True,
-        "use --access-log-format where your version has it; `tercio run --help-all` shows",
-    ),
-    (
-        ("--error-log", "--log-config-json"),
-        True,
-        "logs go to standard output and error; configure more in the application",
-    ),
+    (("--access-log-fmt",), True, "use --access-log-format, with gunicorn's atoms"),
+    (("--error-log",), True, "use --error-log-file"),
     (("--log", "--no-log"), False, "use --log-level"),
     (
         ("--capture-output", "--enable-stdio-inheritance", "-R"),
@@ -299,7 +285,7 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
         False,
         "leave it out: it is so without it",
     ),
-    (("--output", "--error"), True, "logs go to standard output and error; redirect them"),
+    (("--output", "--error"), True, "use --access-log-file and --error-log-file"),
     (
         ("--interpreter", "--interpreter-args", "--node-args"),
         True,

@@ -236,6 +236,20 @@ def client_certificates() -> Kind[int]:
     return Kind(parse, allowed, "|".join(words), lambda value: words[value], choices=words)
 
 
+def access_format() -> Kind[str]:
+    """The line of a request in gunicorn's atoms; `tercio.http.atoms` makes it."""
+
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str) or any(ord(character) < 32 for character in raw):
+            raise Refused(raw)
+        for atom in re.findall(r"%(?:\(([^)]*)\)s|%|.?)", raw.replace("%%", "")):
+            if not re.fullmatch(r"[hlutrmUqHsBbfaTDLMp]|\{[^{}]+\}[ioe]", atom):
+                raise Refused(raw, f"%({atom})s is no atom" if atom else "'%' begins an atom")
+        return raw
+
+    return Kind(parse, "text with gunicorn's atoms such as %(h)s %(s)s %({referer}i)s", "FORMAT")
+
+
 def resource_limit() -> Kind[str]:
     """One ``NAME=VALUE`` that workers are limited to; `resource_limits` gives the numbers."""
     allowed = "memory=SIZE, nofile=N or cpu=TIME"

@@ -16,6 +16,7 @@ from tercio.primary.launcher import Launcher
 from tercio.primary.primary import Primary
 from tercio.primary.setup import Launch, Setup, open_setup
 from tercio.system import limits, signals
+from tercio.system.identity import resolve
 from tercio.system.lines import escape
 
 _DESCRIPTORS = 16  # the loop takes 3, the control socket 2, and a worker 8 while it is started
@@ -34,7 +35,12 @@ def main(argv: list[str]) -> int:
     try:
         settings = launch.read_settings()
         config = settings.config
-        streams = logs.configure(config.log_level, config.access_log, config.use_colors, "")
+        streams = logs.configure(
+            config,
+            "",
+            fields={"slot": None, "generation": None},
+            owner=resolve(config.user, config.group),
+        )
         limits.raise_nofile()
         with ExitStack() as stack:
             try:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tercio.core.events import ClusterStarted, Event, Level
+from tercio.core.model import WorkerId
+from tercio.logs import EVENT, is_structured
 from tercio.primary.banner import banner
 
 KEPT: Final = 1000
@@ -84,6 +86,12 @@ class Journal:
         return lambda: self._listeners.remove(listener)
 
     def _log(self, event: Event) -> None:
+        if is_structured():
+            said = {"event": type(event).__name__, **event.to_fields()}
+            if isinstance(who := getattr(event, "worker", None), WorkerId):
+                said["slot"] = who.slot
+            _logger.log(_LEVELS[event.level], "%s", event.text, extra={EVENT: said})
+            return
         if isinstance(event, ClusterStarted):
             for line in banner(event):
                 _logger.info(line.plain, extra={"color_message": line.coloured})

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
-from tercio import __version__
+from tercio import __version__, logs
 from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
@@ -25,6 +25,7 @@ from tercio.core.model import SEATS_PER_SLOT
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
+from tercio.dataplane.tails import Tails
 from tercio.errors import ConfigError, ControlError
 from tercio.primary import inboxes
 from tercio.primary.attachments import Attachments
@@ -101,6 +102,11 @@ class Primary:
     def cluster(self) -> Cluster:
         """What the supervisor knows."""
         return self._supervisor.cluster
+
+    @property
+    def tails(self) -> Tails | None:
+        """What workers wrote at last."""
+        return self._setup.shared.tails
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit code."""
@@ -244,7 +250,12 @@ class Primary:
         return self._requests
 
     def reopen_logs(self) -> None:
-        """Tell all workers that log files were moved."""
+        """Log files were moved: open them by their names again, here and in all workers."""
+        # First here: as root we can make a file where workers of another user cannot.
+        files, problems = logs.reopen(self._setup.identity)
+        for problem in problems:
+            self.journal.publish(events.LogFileKept(problem))
+        self.journal.publish(events.LogsReopened(tuple(files)))
         for worker in self._executor.workers.values():
             worker.send({"type": "reopen_logs"})
 

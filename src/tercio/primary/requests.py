@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -24,10 +24,13 @@ from tercio.core.events import (
     WorkerServing,
 )
 from tercio.core.model import Phase, WorkerId
+from tercio.dataplane.tails import Tails
 from tercio.errors import ControlError, ExitCode
 from tercio.primary.journal import Entry, Journal
+from tercio.primary.output import Output
 
 _QUEUED_EVENTS: Final = 1000  # events a slow client may be behind; then it is told and cut off
+_OUTPUT_PERIOD: Final = 0.2  # seconds between two looks at what workers wrote
 
 Emit = Callable[[Mapping[str, object]], Awaitable[None]]
 
@@ -39,6 +42,9 @@ class Runtime(Protocol):
 
     @property
     def cluster(self) -> Cluster: ...
+
+    @property
+    def tails(self) -> Tails | None: ...
 
     def tell(self, item: inputs.Input) -> None: ...
 
@@ -86,6 +92,8 @@ class Conversation:
                 return self._runtime.describe_config()
             case "events":
                 return await self._events(request)
+            case "logs":
+                return await self._logs(request)
             case "reload":
                 return await self._reload(request)
             case "scale":
@@ -110,6 +118,33 @@ class Conversation:
                 async for entry in entries:
                     await self._emit({"event": entry.to_json()})
         return {"newest": journal.newest}
+
+    async def _logs(self, request: Mapping[str, object]) -> dict[str, object]:
+        cluster, tails = self._runtime.cluster, self._runtime.tails
+        if tails is None:
+            raise ControlError("this cluster keeps no output")
+        asked = None if request.get("slot") is None else _whole(request, "slot")
+        if asked is not None and asked not in {*cluster.slots, *tails.last}:
+            raise ControlError(f"there is no slot {asked}")
+        output, stopped = Output(tails), asyncio.Event()
+
+        def look(entry: Entry) -> None:
+            if isinstance(entry.event, Stopped):
+                stopped.set()
+
+        unsubscribe = self._runtime.journal.subscribe(look)
+        try:
+            while True:
+                slots = sorted({*cluster.slots, *tails.last}) if asked is None else [asked]
+                for piece in output.pieces(slots):
+                    await self._emit({"event": piece})
+                if not follows(request) or stopped.is_set():
+                    return {}
+                with suppress(TimeoutError):
+                    # Memory cannot be waited for. It is looked at while somebody follows, only.
+                    await asyncio.wait_for(stopped.wait(), _OUTPUT_PERIOD)
+        finally:
+            unsubscribe()
 
     async def _reload(self, request: Mapping[str, object]) -> dict[str, object]:
         async with self._entries() as entries:
@@ -284,7 +319,8 @@ class Conversation:
 
 def follows(request: Mapping[str, object]) -> bool:
     """Whether a request stays for what is still to happen."""
-    return request.get("do") == "events" and bool(request.get("follow", True))
+    default = {"events": True, "logs": False}.get(str(request.get("do")))
+    return default is not None and bool(request.get("follow", default))
 
 
 def _waits(request: Mapping[str, object]) -> bool:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tercio.config import Config
 from tercio.errors import ConfigError
-from tercio.http import tls
-from tercio.http.access import AccessLog
+from tercio.http import accounts, tls
 from tercio.http.asgi import App, Scope
 from tercio.http.hooks import Hooks
 from tercio.http.proxies import Proxies
@@ -76,7 +75,8 @@ class GranianServer:
         self._lifespan = Lifespan(app, config.lifespan)
         await self._lifespan.start()
         # After the start-up, which may have configured logging.
-        access = AccessLog.of(self._loop) if config.access_log else None
+        access = accounts.access_log(config, self._loop)
+        self._served = accounts.accounted(app, config, self._loop)
         self._terms = Terms(hooks, options.headers(config), access)
         for line in options.notes(config):
             self._note("warning", line)
@@ -171,7 +171,7 @@ class GranianServer:
         failure: BaseException | None = None
         try:
             limit = self._config.limit_concurrency
-            app = _busy if limit is not None and len(self._running) > limit else self._app
+            app = _busy if limit is not None and len(self._running) > limit else self._served
             await app(scope, exchange.receive, exchange.send)
         except (Exception, asyncio.CancelledError) as error:
             failure = error

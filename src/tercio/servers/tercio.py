@@ -5,7 +5,7 @@ import socket
 from functools import partial
 from typing import Final
 
-from tercio.http.access import AccessLog
+from tercio.http import accounts
 from tercio.http.asgi import App
 from tercio.http.belonging import Belonging, Router
 from tercio.http.connection import Connection
@@ -59,9 +59,10 @@ class TercioServer(Front):
         ]
         if config.server_header:
             headers.insert(0, (b"server", b"tercio"))
-        access = AccessLog.of(asyncio.get_running_loop()) if config.access_log else None
+        loop = asyncio.get_running_loop()
+        access = accounts.access_log(config, loop)
         engine = self.service = self._ours = _Engine(
-            app,
+            accounts.accounted(app, config, loop),
             hooks,
             Limits.of(config),
             state=state,

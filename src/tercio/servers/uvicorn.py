@@ -10,6 +10,7 @@ from typing import cast
 import uvicorn
 
 from tercio.config import Config
+from tercio.http import accounts
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.servers.front import Engine, Front
@@ -19,24 +20,36 @@ from tercio.servers.uvicorn_websocket import WebSocketProtocol
 
 
 class _Engine(State):
-    def __init__(self, settings: uvicorn.Config, hooks: Hooks, state: dict[str, object]) -> None:
+    def __init__(
+        self,
+        settings: uvicorn.Config,
+        hooks: Hooks,
+        state: dict[str, object],
+        has_accounts: bool,
+    ) -> None:
         date_header = settings.date_header
         super().__init__(hooks, settings.encoded_headers, date_header=date_header)
         self._settings = settings
         self._app_state = state
         self._our_loop = asyncio.get_running_loop()
+        self._has_accounts = has_accounts
 
     def connect(self) -> asyncio.Protocol:
-        return HttpProtocol(self._settings, self, self._app_state, self._our_loop)
+        protocol = HttpProtocol(self._settings, self, self._app_state, self._our_loop)
+        if self._has_accounts:
+            protocol.access_log = False  # the line is written when the answer is complete
+        return protocol
 
 
 class UvicornServer(Front):
     """See `port.Server`."""
 
     def open(self, app: App, hooks: Hooks, state: dict[str, object]) -> Engine:
-        settings = _settings(self.config, app, self.extra_headers())
+        config = self.config
+        app = accounts.accounted(app, config, asyncio.get_running_loop())
+        settings = _settings(config, app, self.extra_headers())
         settings.load()
-        return _Engine(settings, hooks, state)
+        return _Engine(settings, hooks, state, config.has_accounts)
 
 
 def _settings(config: Config, app: App, headers: list[tuple[str, str]]) -> uvicorn.Config:

@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator, Mapping
 
 from tercio.config import OPTIONS, Config
+from tercio.errors import ConfigError
 from tercio.settings.files import open_regular
+from tercio.settings.logconfig import read_log_config
 
 
 def cross_checks(
@@ -29,6 +31,7 @@ def cross_checks(
     if config.app_dir and not os.path.isdir(os.path.join(cwd, config.app_dir)):
         yield f"{_shown('app_dir', config, origins)}: expected a directory; there is none"
     yield from _callable(config, origins)
+    yield from _logs(config, origins, cwd)
     yield from _sticky(config, origins)
     yield from _tls(config, origins, cwd)
 
@@ -42,6 +45,21 @@ def _callable(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
                 f"{_shown(name, config, origins)}: expected an application that speaks HTTP; "
                 f"{_shown('interface', config, origins)} does not"
             )
+
+
+def _logs(config: Config, origins: Mapping[str, str], cwd: str) -> Iterator[str]:
+    if config.log_format == "json" and config.access_log_format:
+        yield (
+            f"{_shown('access_log_format', config, origins)}: expected log-format = 'text' beside "
+            "it; a JSON line has all fields"
+        )
+    if config.log_config:
+        try:
+            read_log_config(
+                os.path.join(cwd, config.log_config), _shown("log_config", config, origins)
+            )
+        except ConfigError as error:
+            yield str(error)
 
 
 def _sticky(config: Config, origins: Mapping[str, str]) -> Iterator[str]:

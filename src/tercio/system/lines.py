@@ -60,10 +60,20 @@ class LineWriter:
     """Whole lines to one descriptor, from any thread.
 
     Each line that was given to `write` is written, in `pending`, or counted in `dropped`.
-    The descriptor stays the caller's; closing it does not end this writer.
+    The descriptor stays the caller's, unless it ``is_own``: then it is taken over, and O_NONBLOCK
+    is set on it or it is a regular file. Closing it does not end this writer.
     """
 
-    def __init__(self, fd: int, limit: int = 1000) -> None:
+    def __init__(
+        self,
+        fd: int,
+        limit: int = 1000,
+        *,
+        keep: Callable[[bytes], None] | None = None,
+        is_own: bool = False,
+    ) -> None:
+        self.keep = keep
+        """Gets all lines, also those that nobody reads."""
         self.lines: list[str] = []
         """Lines that `push` will write, or whatever writes or flushes before.
 
@@ -81,7 +91,9 @@ class LineWriter:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
-        self._fd, self._put, self._close, self._waits = _open(fd)
+        self._fd, self._put, self._close, self._waits = (
+            _plain(fd, waits=False) if is_own else _open(fd)
+        )
         _writers.add(self)
 
     @property
@@ -94,6 +106,10 @@ class LineWriter:
         """How many lines wait for the reader."""
         with self._changed:
             return len(self.lines) + sum(1 for _, losses in self._backlog if not losses)
+
+    def fileno(self) -> int:
+        """Our own descriptor; -1 if there was none."""
+        return self._fd
 
     @property
     def is_terminal(self) -> bool:
@@ -109,7 +125,10 @@ class LineWriter:
         with self._changed:
             self._take_lines()
             for line in text.removesuffix("\n").split("\n"):
-                self._add(_encoded(line if escaped else escape(line)))
+                data = _encoded(line if escaped else escape(line))
+                if self.keep is not None:
+                    self.keep(data)
+                self._add(data)
             self.push()
 
     def push(self) -> None:
@@ -139,6 +158,24 @@ class LineWriter:
                     continue
             self._await_room(left)
 
+    def replace(self, fd: int) -> None:
+        """Go on in another file, of a writer whose descriptor ``is_own``; ``fd`` is taken over.
+
+        A line that was begun is ended in the old one, or counted as dropped.
+        """
+        with self._changed:
+            assert not self._waits
+            self._take_lines()
+            self._drain()
+            if self._torn and self._backlog:
+                _, losses = self._backlog.popleft()
+                self._dropped += 0 if losses else 1
+                self._unreported += losses or 1
+            self._torn = False
+            self._close_fd()
+            self._fd, self._put, self._close, self._waits = _plain(fd, waits=False)
+            self.push()
+
     def close(self) -> None:
         """Give up what is pending, counted as dropped. Later lines are dropped too."""
         with self._changed:
@@ -158,6 +195,8 @@ class LineWriter:
             return
         data = "".join(self.lines[:number]).encode("utf-8", "backslashreplace")
         del self.lines[:number]  # nobody but us; what is appended meanwhile stays
+        if self.keep is not None:
+            self.keep(data)
         is_direct = not (self._backlog or self._unreported or self._draining or self._waits)
         written = self._put_lines(data) if is_direct and self._fd >= 0 else 0
         lines = data[written:].splitlines(keepends=True)

@@ -30,10 +30,10 @@ from tercio.http.proxies import Proxies
 from tercio.http.sessionkeys import SessionKeys
 from tercio.logs import LogStreams
 from tercio.metrics import prometheus
-from tercio.system import identity, lifeline, limits, signals
+from tercio.system import identity, lifeline, limits, signals, tee
 from tercio.system.channel import Channel
 from tercio.system.stacksignal import STACK_SIGNAL
-from tercio.worker import endings, record, rlimits, siblings, threads
+from tercio.worker import endings, logconfig, record, rlimits, siblings, threads
 from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
@@ -98,15 +98,21 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
     signal.signal(signal.SIGTERM, link.on_signal)
     signal.signal(signal.SIGINT, _do_nothing)
     config = boot.config
-    streams = logs.configure(
-        level=config.log_level,
-        access_log=config.access_log,
-        use_colors=config.use_colors,
-        name=f"{boot.slot}.{boot.incarnation}",
-    )
     shared = Shared.attach(boot.shared, boot.seat)
-    cluster.join(_membership(boot, shared))
     row = shared.scoreboard.row(boot.seat)
+    keep = None
+    if (tail := shared.tail) is not None:
+        tail.begin(boot.slot, boot.incarnation)
+        keep = tail.append
+        tee.copy_output(keep)
+    name = f"{boot.slot}.{boot.incarnation}"
+    fields = {"slot": boot.slot, "generation": boot.generation, "pid": os.getpid()}
+    streams = logs.configure(config, name, fields=fields, keep=keep)
+    streams.last.append(partial(row.__setitem__, Field.LOG_DROPPED))
+    if config.log_config:
+        logconfig.apply(config.log_config)
+        streams.restore()
+    cluster.join(_membership(boot, shared))
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker

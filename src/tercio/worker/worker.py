@@ -171,7 +171,8 @@ class Worker:
                 text = stacks.dump(self._title(), self._loop)
                 self._link.send({"type": "dump", "id": message.get("id"), "text": text})
             case "reopen_logs":
-                pass  # lines go to descriptors that were inherited: there is no file to open
+                for problem in self._streams.reopen():
+                    self._link.note("warning", f"log lines go on into the old file: {problem}")
             case "drain" if self._is_importing:
                 # The main thread is inside the application's import: nothing is there to finish.
                 os._exit(ExitCode.STOPPED)
