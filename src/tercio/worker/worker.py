@@ -6,14 +6,12 @@ a drain is for good.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
@@ -26,7 +24,6 @@ from tercio.errors import (
     ConfigError,
     CouldNotStart,
     ExitCode,
-    StateUnavailable,
 )
 from tercio.handover.exchange import Exchange
 from tercio.handover.sticky import Sticky
@@ -38,42 +35,33 @@ from tercio.servers.entrance import Turns
 from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Server
 from tercio.worker import (
+    collecting,
     descriptors,
     endings,
     fingerprint,
     forks,
     importer,
-    rescuing,
+    loops,
+    readiness,
     stacks,
     threads,
     turning,
 )
+from tercio.worker.bootfailure import BootFailure
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.otherslots import OtherSlots
 from tercio.worker.record import BootRecord
+from tercio.worker.transfers import Transfers
 from tercio.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from tercio.handover.mover import Mover
-    from tercio.handover.rescue import Rescue
     from tercio.servers.callable import CallableServer
-    from tercio.servers.tercio import TercioServer
 
 _log = logging.getLogger("tercio.worker")
 
-_PROBE_AGAIN: Final = 0.25  # seconds between two readiness probes
 _FAREWELL: Final = 5.0  # seconds for the shut-down of a worker that could not start
 _FLUSH: Final = 1.0  # seconds for the last messages
-
-
-@dataclass(eq=False)  # not frozen: raising sets attributes of an exception
-class BootFailure(Exception):
-    """Why this worker cannot serve."""
-
-    stage: str
-    error: str
-    traceback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +110,14 @@ class Worker:
         if record.config.interface == "callable":
             cast("CallableServer", self._server).over = self._end_by_itself
         self._server.certified = self._certified
-        self._exchange = exchange
-        self._sticky = sticky
-        self._mover: Mover | None = None
-        self._rescue: Rescue | None = None
+        self._transfers = Transfers(self._server, exchange, sticky)
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
         self._other_slots = OtherSlots(record, scoreboard, self._server)
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
         try:
-            factory = _loop_factory(self._config.loop)
+            factory = loops.factory(self._config.loop)
         except ConfigError as error:
             return self._end(self._report(BootFailure("options", str(error))))
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -214,8 +199,8 @@ class Worker:
             case {"type": "park"}:
                 self._is_wanted = False
             case {"type": "give", "count": int(count), "to": int(seat)}:
-                if self._mover is not None and self._leave is None:
-                    self._mover.owe(count, seat)
+                if self._leave is None:
+                    self._transfers.owe(count, seat)
                 return
             case {"type": "steal", "slot": int(slot), "count": int(count)}:
                 self._other_slots.steal(slot, count)
@@ -280,9 +265,7 @@ class Worker:
         self._watchdog.watch(self._loop)
         self._other_slots.watch(self._loop)
         self._watchdog.beside = self._other_slots.look
-        if self._mover is not None:
-            note = self._link.note
-            self._rescue = await rescuing.begin(self._mover, self._row, self._config, note)
+        await self._transfers.begin_rescue(self._row, self._config, self._link.note)
         while self._leave is None:
             if self._over is not None:
                 await self._part()
@@ -294,27 +277,21 @@ class Worker:
             self._row[Field.PHASE] = WorkerPhase.SERVING if is_wanted else WorkerPhase.PARKED
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
-        # Sessions that are this worker's come back to it as long as it lives, unless all end.
-        keeps_sessions = self._sticky is not None and self._leave.heirs is not None
-        if self._exchange is not None and not keeps_sessions:
-            self._exchange.shut()
+        self._transfers.shut(for_good=self._leave.heirs is None)
         await self._drain_all(self._leave)
         self._watchdog.unwatch()
-        if self._rescue is not None:
-            self._rescue.stop()
+        self._transfers.end_rescue()
         await self._part()
         return ExitCode.STOPPED
 
     async def _part(self) -> None:
         """Run the application's end, and give up what others may still want."""
         await self._server.stop()
-        if self._exchange is not None:
-            self._exchange.close()  # last: a connection that comes until then is refused at once
+        self._transfers.close()
         await cluster.leave()  # after the lifespan's end, which may still have something to say
 
     async def _start(self, app: App) -> None:
-        if self._sticky is not None:
-            cast("TercioServer", self._server).router = self._sticky
+        self._transfers.prepare()
         try:
             await self._server.start(app, self._listeners, self._hooks)
         except ConfigError as error:
@@ -326,52 +303,14 @@ class Worker:
             is_callable = self._config.interface == "callable"
             stage = "main" if is_callable else "lifespan"
             raise BootFailure(stage, str(error), text) from None
-        self._open_exchange()
+        self._transfers.open(self._loop, self._config)
         cluster.start()
-        # What the start made stays: collections should not walk through it again and again. With 64
-        # requests in a turn of the loop, full ones took 5 % of a FastAPI application's time, 46 ms
-        # each. (Cycles among these objects that break later are never collected.)
-        gc.freeze()
-        if gc.get_threshold() == (700, 10, 10):
-            # What Python 3.14 begins with; a turn of the loop makes more than 700 objects. An
-            # application that has set its own keeps it.
-            gc.set_threshold(2000, 10, 10)
+        collecting.settle()
         self._link.send(
             {"type": "loaded", "seconds": self._age(), "fingerprint": fingerprint.take()}
         )
-        if self._config.redis and self._config.redis_required:
-            await self._wait_for_redis()
-        if self._config.ready_path:
-            await self._wait_until_ready(self._config.ready_path)
+        await readiness.wait(self._server, self._config)
         self._link.send({"type": "ready", "seconds": self._age()})
-
-    async def _wait_for_redis(self) -> None:
-        limit = self._config.ready_timeout
-        try:
-            await cluster.reach(limit)
-        except StateUnavailable as error:
-            raise BootFailure(
-                "ready", f"{error}, for {limit:g} s (see --redis-required, --ready-timeout)"
-            ) from None
-
-    async def _wait_until_ready(self, path: str) -> None:
-        limit = self._config.ready_timeout
-        deadline = self._loop.time() + limit
-        answer = "did not answer"
-        while self._loop.time() < deadline:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    status = await self._server.probe(path)
-                    if 200 <= status < 400:
-                        return
-                    answer = f"answered {status}"
-                    await asyncio.sleep(_PROBE_AGAIN)
-            except TimeoutError:
-                break
-        raise BootFailure(
-            "ready",
-            f"GET {path} {answer} within {limit:g} s (see --ready-path, --ready-timeout)",
-        )
 
     async def _drain_all(self, first: _Leave) -> None:
         async with asyncio.TaskGroup() as self._drains:
@@ -389,26 +328,10 @@ class Worker:
             )
 
     async def _drain(self, order: _Leave) -> Cut:
-        away = None
-        if self._mover is not None and order.heirs is not None:
-            away = self._mover.depart(order.heirs)
-            if self._sticky is not None:
-                self._sticky.begin_to_leave()
-                away.lingers = self._sticky.is_in_use
+        away = self._transfers.depart(order.heirs)
         return await self._server.drain(
             order.limit, self._config.drain_quiet, order.close_code, order.close_at_once, away
         )
-
-    def _open_exchange(self) -> None:
-        """Connections can move if the server is our own, and keeps nothing of them to itself."""
-        if self._exchange is None or not self._config.moves_connections:
-            return
-        from tercio.handover.mover import Mover  # imports the server, which may be another one
-
-        self._mover = Mover(self._exchange, cast("TercioServer", self._server))
-        self._mover.open(self._loop)
-        if self._sticky is not None:
-            self._sticky.mover = self._mover
 
     async def _give_up(self, error: BaseException) -> int:
         if not isinstance(error, BootFailure):
@@ -443,26 +366,8 @@ class Worker:
             *self._link.fds(),
             *forks.loop_fds(self._loop),
             *self._server.owned_fds(),
-            *(self._exchange.fds() if self._exchange is not None else ()),
-            *(self._rescue.fds() if self._rescue is not None else ()),
+            *self._transfers.fds(),
         ]
-
-
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the loop: uvloop where it is wanted and installed, else asyncio's own.
-
-    Named in either case: a loop of the runner's own making would be the current one during the
-    import, and code there that closes "its" loop would close the worker's.
-    """
-    if name == "asyncio":
-        return asyncio.new_event_loop
-    try:
-        import uvloop
-    except ImportError as error:
-        if name == "auto":
-            return asyncio.new_event_loop
-        raise ConfigError("--loop uvloop: it is not installed; pip install uvloop") from error
-    return uvloop.Loop
 
 
 def _in_a_line(error: BaseException) -> str:
