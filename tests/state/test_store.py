@@ -18,7 +18,7 @@ from tercio.engines.embedded.state import EmbeddedState, open_state
 from tercio.engines.embedded.writelock import WriteLock
 from tercio.errors import StateBusy, StateFull, StateUnavailable
 from tercio.state.state import State
-from tercio.state.verbs import Incr, Sweep
+from tercio.state.verbs import Acquire, Incr, Sweep
 from tests.state.engines import Clock, open_with_clock, place
 from tests.state.test_full_disk import small_tmpfs
 
@@ -152,6 +152,28 @@ async def test_what_was_stored_is_there_after_a_restart(
     async with state.lock("door") as lock:
         assert lock.token > token
     await second.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_waits_for_a_lock_takes_no_turn_at_writing(kind: str, tmp_path: Path) -> None:
+    clock = Clock()
+    engine = open_with_clock(kind, tmp_path, clock)
+    theirs, ours = Acquire(b"l::door", b"ann", 5.0), Acquire(b"l::door", b"bob", 5.0)
+    token = await engine.run(theirs)
+    assert token is not None
+    assert engine._lock.try_now()  # somebody writes, for longer than anybody's patience
+    assert await engine.run(ours) is None
+    assert engine.run_now(ours) is None
+    engine._lock.release()
+    written = engine.words[Field.STATE_WRITES]
+    assert await engine.run(ours) is None
+    assert engine.words[Field.STATE_WRITES] == written
+    assert await engine.run(theirs) == token
+    clock.now += 6.0
+    later = engine.run_now(ours)
+    assert later is not None
+    assert later > token
+    await engine.close()
 
 
 async def test_a_thread_that_waits_goes_before_its_own_loop(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tercio.engines.embedded.waiter import Waiter
 from tercio.engines.embedded.words import counters_of, words_of
 from tercio.engines.embedded.writelock import WriteLock
 from tercio.errors import ForkedFromWorker, StateBusy, StateFull, StateUnavailable, TercioError
-from tercio.state.verbs import Fill, Measure, Members, Size, Verb
+from tercio.state.verbs import Acquire, Fill, Measure, Members, Size, Verb
 
 R = TypeVar("R")
 
@@ -104,6 +104,8 @@ class EmbeddedState:
             return self._look(verb)
         if kind is Measure:
             return cast("R", self.store.fill())
+        if kind is Acquire and self._is_taken(cast("Acquire", verb)):
+            return cast("R", None)
         if not self._is_slow and steps.size_of(verb) <= _LARGE and self._lock.try_now():
             return cast("R", self._change(verb))
         self.words[Field.STATE_WAITS] += 1
@@ -116,6 +118,8 @@ class EmbeddedState:
             return self._look(verb)
         if type(verb) is Measure:
             return cast("R", self.store.fill())
+        if isinstance(verb, Acquire) and self._is_taken(verb):
+            return cast("R", None)
         return cast("R", self._wait_and_change(verb, time.monotonic() + LIMIT))
 
     def fill(self) -> Fill:
@@ -151,6 +155,11 @@ class EmbeddedState:
     def _look(self, verb: Verb[R]) -> R:
         self.words[_READ] += 1
         return cast("R", self.store.look(_READS[type(verb)], verb, self._clock()))
+
+    def _is_taken(self, verb: Acquire) -> bool:
+        """Whether somebody else has the lock: whoever waits for it looks, and stops no writer."""
+        self.words[_READ] += 1
+        return self.owner_of(verb.key) not in (None, verb.owner)
 
     def _change(self, verb: Verb[Any]) -> Any:
         """With the lock, which it lets go."""
