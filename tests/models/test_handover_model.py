@@ -1,4 +1,4 @@
-"""Spin looks at every state of the hand-over's model, and finds the faults of its mutants.
+"""Spin looks at every state of the hand-over's models, and finds the faults of its mutants.
 
 The checker is Debian's package `spin`, which also needs a C compiler.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "handover.pml"
+MODELS = Path(__file__).resolve().parents[2] / "models"
+OURS = "handover.pml"
+COMMIT = "commit_by_primary.pml"
 TOOLS = {"spin": "spin", "cc": "gcc"}
 """Programs, and the Debian packages that have them."""
 
@@ -28,11 +30,11 @@ def tools() -> None:
         subprocess.run(["apt-get", "-qq", *command], env=environ, check=True, timeout=300)
 
 
-def explore(directory: Path, *defines: str) -> tuple[int, int, str]:
+def explore(directory: Path, model: str, *defines: str) -> tuple[int, int, str]:
     """The number of errors and of states, and the first error."""
     run = {"cwd": directory, "check": True, "timeout": 120}
     flags = [f"-D{define}" for define in defines]
-    subprocess.run(["spin", "-a", *flags, str(MODEL)], **run)  # type: ignore[call-overload]
+    subprocess.run(["spin", "-a", *flags, str(MODELS / model)], **run)  # type: ignore[call-overload]
     compiler = ["cc", "-O1", "-w", "-DSAFETY", "-o", "pan", "pan.c"]
     subprocess.run(compiler, **run)  # type: ignore[call-overload]
     done = subprocess.run(
@@ -51,7 +53,7 @@ def explore(directory: Path, *defines: str) -> tuple[int, int, str]:
 def test_no_request_is_lost_and_none_read_twice_whoever_is_killed(
     tmp_path: Path, killed: tuple[str, ...]
 ) -> None:
-    errors, states, fault = explore(tmp_path, *killed)
+    errors, states, fault = explore(tmp_path, OURS, *killed)
     assert errors == 0, fault
     assert states > 300
 
@@ -70,6 +72,26 @@ def test_no_request_is_lost_and_none_read_twice_whoever_is_killed(
 def test_what_other_protocols_do_wrong_is_found(
     tmp_path: Path, defines: tuple[str, ...], fault: str
 ) -> None:
-    errors, _, found = explore(tmp_path, *defines)
+    errors, _, found = explore(tmp_path, OURS, *defines)
     assert errors == 1
     assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("defines", "fault"),
+    [
+        ((), ""),
+        (("KILL_RECEIVER",), "is_excused"),
+        (("WORD", "KILL_RECEIVER"), ""),
+        (("BYSTANDER", "KILL_RECEIVER"), "is_excused"),
+        (("WORD", "KILL_PRIMARY"), "is_excused"),
+    ],
+    ids=["nobody dies", "no word", "the primary serves", "it does not", "it dies"],
+)
+def test_a_commit_by_the_primary_would_have_it_serve_and_its_death_lose_connections(
+    tmp_path: Path, defines: tuple[str, ...], fault: str
+) -> None:
+    errors, states, found = explore(tmp_path, COMMIT, *defines)
+    assert errors == bool(fault)
+    assert fault in found
+    assert states > 100
