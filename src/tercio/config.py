@@ -327,6 +327,19 @@ class Config(LogOptions):
     surge: int = START.option(
         1, kinds.whole(1, 1024), "How many new workers start at once in a reload."
     )
+    preload: bool = START.option(
+        False,
+        kinds.switch(),
+        "Import the application once for all workers, which are forked from it and share its"
+        " memory. Linux only.",
+        aliases=("--preload-app",),
+    )
+    release_dir: str = START.option(
+        "",
+        kinds.text("LINK", "a directory, or a link to one"),
+        "Start workers in this directory. A link is followed once for each reload: a worker that"
+        " comes back later loads what its generation loaded.",
+    )
     reload_timeout: float = START.option(
         0.0,
         kinds.duration(zero="computed from the other times"),

@@ -41,6 +41,10 @@ class AppNotFound(TercioError):
     """The application named on the command line cannot be imported or is not there."""
 
 
+class CannotFork(TercioError):
+    """What an import has left behind does not outlive a fork, which `--preload` is made of."""
+
+
 class AppStartFailed(TercioError):
     """The application's lifespan start-up raised or reported a failure."""
 

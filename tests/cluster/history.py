@@ -1,7 +1,7 @@
 """What a cluster's events, and its processes looked at 100 times a second, say about capacity."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,11 @@ def serving(events: Iterable[Event]) -> Iterator[int]:
             return
         if is_complete:
             yield len(who)
+
+
+def served(slot: int) -> Callable[[Event], bool]:
+    """Whether an event says that a worker of ``slot`` serves, for `Cluster.wait`."""
+    return lambda e: e["kind"] == "WorkerServing" and e["worker"].partition(".")[0] == str(slot)
 
 
 def most_in_a_slot(events: Iterable[Event]) -> int:

@@ -20,8 +20,9 @@ from tests.core.world import World
 
 MODULES = (
     "model", "policy", "restarts", "leaks", "health", "event", "cluster_events",
-    "worker_events", "reload_events", "events", "inputs", "commands", "rollout",
-    "cluster", "seats", "starts", "reload", "retire", "stopping", "supervisor",
+    "worker_events", "reload_events", "template_events", "events", "inputs", "commands",
+    "rollout", "template", "cluster", "templates", "seats", "starts", "reload",
+    "retire", "stopping", "supervisor",
 )  # fmt: skip
 
 KIND_LIMIT = 900.0
@@ -47,6 +48,8 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             exit_on_loop=st.booleans(),
             few_deaths=st.booleans(),
             boot=st.booleans(),
+            preload=st.booleans(),
+            release_dir=st.sampled_from(["", "current"]),
         )
         def begin(
             self,
@@ -56,6 +59,8 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             exit_on_loop: bool,
             few_deaths: bool,
             boot: bool,
+            preload: bool,
+            release_dir: str,
         ) -> None:
             self.policy = core.policy.Policy(
                 surge=surge,
@@ -65,6 +70,8 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
                 limit_requests=50,
                 limit_lifetime=500.0,
                 max_workers=6,
+                preload=preload,
+                release_dir=release_dir,
             )
             supervisor = core.supervisor.Supervisor(self.policy, size, 1000.0, lambda: draws)
             self.world = World(core, supervisor)
@@ -74,6 +81,7 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             self.inexact = False
             self.world.tell(core.inputs.Tick())
             if boot:
+                self._load_templates()
                 for who in list(self.world.processes):
                     self._load(who)
                     self._ready(who)
@@ -130,6 +138,35 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             if process is not None:
                 del self.world.processes[process.who]
                 self.world.tell(core.inputs.SpawnRefused(process.who, "EAGAIN"))
+
+        @rule()
+        def the_templates_get_on(self) -> None:
+            self._load_templates()
+
+        @rule(data=st.data(), says_why=st.booleans())
+        def a_template_fails(self, data: st.DataObject, says_why: bool) -> None:
+            template = self._pick_template(data, ("starting",))
+            if template is None:
+                return
+            if says_why:
+                self.world.tell(
+                    core.inputs.TemplateFailed(template.generation, "import", "broken", "trace")
+                )
+            if template.generation in self.world.templates:
+                self.world.lose_template(template.generation, "exited with 70")
+
+        @rule(data=st.data())
+        def a_template_ends(self, data: st.DataObject) -> None:
+            template = self._pick_template(data, ("starting", "ready", "killed"))
+            if template is not None:
+                self._lose_template(data, template)
+
+        @rule(data=st.data(), number=st.integers(0, 5))
+        def a_template_is_told_of_late(self, data: st.DataObject, number: int) -> None:
+            what = data.draw(st.sampled_from(["TemplateLoaded", "TemplateFailed", "TemplateEnded"]))
+            more = {"TemplateFailed": ("import", "late"), "TemplateEnded": ("exited with 0",)}
+            gone = 1000 + number
+            self.world.tell(getattr(core.inputs, what)(gone, *more.get(what, ())))
 
         @rule(data=st.data())
         def a_worker_crashes(self, data: st.DataObject) -> None:
@@ -227,6 +264,7 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             cluster = world.supervisor.cluster
             if cluster.stopping is not None:
                 assert world.exit_code is not None, "a stop did not end"
+                assert all(t.state == "killed" for t in world.templates.values())
                 # A killed process that the kernel keeps cannot hold a forced stop for ever.
                 assert all(p.state == "killed" for p in world.processes.values())
                 return
@@ -235,6 +273,11 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
             serving = [p for p in world.processes.values() if p.state == "serving"]
             assert sorted(p.who.slot for p in serving) == list(range(cluster.target))
             assert len(world.processes) == cluster.target, "somebody was left over"
+            assert world.templates.keys() <= {cluster.generation}, "a template was left over"
+            if not cluster.starts_what_was_committed():
+                assert not world.templates, "rejected files were loaded into a template"
+            elif cluster.policy.uses_template:
+                assert world.templates, "the template did not come back"
             if not self.inexact:
                 assert {p.generation for p in serving} == {cluster.generation}, "a mix"
             ends = self._count("ReloadCommitted") + self._count("ReloadRejected")
@@ -249,7 +292,36 @@ def machine_for(core: Any) -> type[RuleBasedStateMachine]:
 
         # Small things
 
+        def _load_templates(self) -> None:
+            for template in list(self.world.templates.values()):
+                if template.state == "starting":
+                    template.state = "ready"
+                    self.world.tell(core.inputs.TemplateLoaded(template.generation))
+
+        def _lose_template(self, data: st.DataObject, template: Any) -> None:
+            """Forks that were asked of it may never have begun."""
+            waiting = [
+                p
+                for p in self.world.processes.values()
+                if p.generation == template.generation
+                and p.who in self.world.forked
+                and p.state in ("booting", "killed", "draining")
+            ]
+            self.world.lose_template(template.generation, "killed by SIGKILL")
+            for process in waiting:
+                if process.ready_at is None and data.draw(st.booleans()):
+                    self.world.processes.pop(process.who, None)
+                    self.world.tell(core.inputs.NotForked(process.who))
+
+        def _pick_template(self, data: st.DataObject, states: tuple[str, ...]) -> Any:
+            fitting = [t for t in self.world.templates.values() if t.state in states]
+            return data.draw(st.sampled_from(fitting)) if fitting else None
+
         def _be_kind(self) -> None:
+            self._load_templates()
+            for template in list(self.world.templates.values()):
+                if template.state == "killed":
+                    self.world.lose_template(template.generation, "killed by SIGKILL")
             for process in list(self.world.processes.values()):
                 if process.state in ("draining", "killed"):
                     self.world.die(process.who, "exited with 0")

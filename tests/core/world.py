@@ -22,6 +22,14 @@ class Process:
 
 
 @dataclass
+class Template:
+    """A process that workers are forked from."""
+
+    generation: int
+    state: str = "starting"  # starting, ready, killed
+
+
+@dataclass
 class World:
     """Carries out commands. ``core`` is the package under test, the real one or a mutant."""
 
@@ -29,6 +37,8 @@ class World:
     supervisor: Any
     now: float = 1000.0
     processes: dict[WorkerId, Process] = field(default_factory=dict)
+    templates: dict[int, Template] = field(default_factory=dict)
+    forked: set[WorkerId] = field(default_factory=set)
     events: list[Any] = field(default_factory=list)
     exit_code: int | None = None
     stop_asked: bool = False
@@ -51,6 +61,11 @@ class World:
         del self.processes[who]
         self.tell(self.core.inputs.Exited(who, status))
 
+    def lose_template(self, generation: int, status: str) -> None:
+        """End a template."""
+        del self.templates[generation]
+        self.tell(self.core.inputs.TemplateEnded(generation, status))
+
     def _serving(self) -> dict[int, WorkerId]:
         return {p.who.slot: p.who for p in self.processes.values() if p.state == "serving"}
 
@@ -65,6 +80,15 @@ class World:
                 self.processes[command.worker] = Process(
                     command.worker, command.seat, command.generation
                 )
+                self._check_fork(command)
+            case "StartTemplate":
+                assert not self.stop_asked, "a template after a stop"
+                assert command.generation not in self.templates, "two templates of a generation"
+                others = [t for t in self.templates.values() if t.state != "killed"]
+                assert len(others) < 2, "templates pile up"
+                self.templates[command.generation] = Template(command.generation)
+            case "EndTemplate":
+                self.templates[command.generation].state = "killed"
             case "Serve":
                 process = self.processes[command.worker]
                 assert process.state in ("ready", "parked"), f"serve while {process.state}"
@@ -96,6 +120,22 @@ class World:
                 self.exit_code = command.code
             case "ShowStack":
                 assert command.worker in self.processes
+
+    def _check_fork(self, spawn: Any) -> None:
+        """A worker is forked if its template is ready; else the template had its chance."""
+        template = self.templates.get(spawn.generation)
+        is_ready = template is not None and template.state == "ready"
+        assert spawn.is_forked == is_ready, "a fork of no template, or a template for nothing"
+        if spawn.is_forked:
+            self.forked.add(spawn.worker)
+        uses_template = self.supervisor.cluster.policy_for(spawn.generation).uses_template
+        if uses_template and not is_ready:
+            had_one = any(
+                type(event).__name__ in ("TemplateReady", "TemplateDied")
+                and event.generation == spawn.generation
+                for event in self.events
+            )
+            assert had_one, "a worker did not wait for the first template of its generation"
 
     def _check_heirs(self, drain: Any) -> None:
         """Connections go to who serves in the slot already; at a stop to nobody."""
@@ -154,12 +194,15 @@ class World:
         if self.exit_code is not None:
             # A killed process that the kernel keeps cannot hold a stop for ever.
             states = {p.state for p in self.processes.values()}
+            states |= {template.state for template in self.templates.values()}
             assert states <= {"killed"}, "exit with living processes"
         self._check_records()
 
     def _check_records(self) -> None:
         records = {w.id: w for w in self.supervisor.cluster.workers()}
         assert records.keys() == self.processes.keys(), "records and processes differ"
+        living = {t.generation for t in self.supervisor.cluster.templates.values() if t.lives}
+        assert living == self.templates.keys(), "records and templates differ"
         for slot in self.supervisor.cluster.slots.values():
             serving = [w for w in slot.workers if w.phase.value == "serving"]
             assert len(serving) <= 1, "two serve in one slot"

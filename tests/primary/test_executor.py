@@ -17,8 +17,9 @@ import pytest
 
 from tercio.core import commands, events, inputs
 from tercio.core.model import WorkerId
-from tercio.primary.executor import Executor, Launching, Unfinished
+from tercio.primary.executor import Executor, Unfinished
 from tercio.primary.journal import Journal
+from tercio.primary.launching import Launching
 from tests.system.processes import PATIENCE, children
 
 Kind = TypeVar("Kind", bound=events.Event)
@@ -78,6 +79,7 @@ class World:
             self.told.append,
             launch,  # type: ignore[arg-type]
             lambda seat: Unfinished(),
+            launch,  # type: ignore[arg-type]
         )
 
     def run_until(self, is_true: Callable[[], object]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tercio.bus.bus import Bus
     from tercio.cluster.parts import Parts
     from tercio.cluster.twins import Twins
+    from tercio.config import Config
     from tercio.metrics.metrics import Metrics
     from tercio.offload.offload import Offload
     from tercio.state.leader import Leader
@@ -73,8 +74,14 @@ if not TYPE_CHECKING:  # a type checker should find misspelt names
         if name not in _NAMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         parts_or_membership = _current(name) if name in _PARTS else _joined(name)
+        if name == "worker" and _membership is not None and _membership.is_template:
+            raise NotInCluster(
+                "cluster.worker is not known while --preload imports the application: it is one "
+                "import for all workers; ask in the lifespan, or later"
+            )
         found = getattr(parts_or_membership, name)
-        if _membership is not None and _membership.mode == "worker":
+        is_settled = _membership is not None and not _membership.is_template
+        if _membership is not None and is_settled and _membership.mode == "worker":
             # A worker stays one: the next look costs nothing (1 us less a request).
             globals()[name] = found
         return found
@@ -119,7 +126,16 @@ def join(joining: Membership) -> None:
     global _membership, _parts
     with _lock:
         _forget()
-        _membership, _parts = joining, None
+        parts, _parts = _parts, None
+        if parts is not None and parts.membership.is_template:
+            parts.become(joining)  # what the import has made stays in use
+            _parts = parts
+        _membership = joining
+
+
+def join_as_template(config: "Config") -> None:
+    """Be what workers are forked from. Called before the import; `join` follows in each fork."""
+    join(Membership("worker", config=config, is_template=True))
 
 
 def start() -> None:

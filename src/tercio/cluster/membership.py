@@ -110,6 +110,8 @@ class Membership:
     seat: Seat | None = None
     connection: "Connection | None" = None
     """To the primary, of an attached process."""
+    is_template: bool = False
+    """It will be a worker, by forking; until then nothing of the cluster can be reached."""
 
     def give_up(self) -> None:
         """Close what an attached process has of a cluster that has ended, or of its parent."""

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast
 from tercio.bus.bus import Bus
 from tercio.bus.engine import BusEngine
 from tercio.cluster.keyring import Secrets
+from tercio.cluster.later import Later
 from tercio.cluster.membership import Membership
 from tercio.cluster.notices import Notices
 from tercio.cluster.twins import Twins
@@ -102,7 +103,8 @@ class Parts:
 
     def used(self, name: str) -> object | None:
         """A part if it was made: at the end nothing should be made only to be closed."""
-        return self._made.get(name)
+        made = self._made.get(name)
+        return made.made if isinstance(made, Later) else made
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         made = self._made.get(name)
@@ -135,6 +137,12 @@ class Parts:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
                 await asyncio.sleep(_REACH_AGAIN)
+
+    def become(self, membership: Membership) -> None:
+        """Belong to a worker from now on, in a fork of the template that made these parts."""
+        self.membership, self.pid = membership, os.getpid()
+        if (metrics := self.used("metrics")) is not None and membership.seat is not None:
+            cast("Metrics", metrics).join(membership.seat.shared, membership.seat.number)
 
     def close_now(self) -> None:
         """Give all up without an event loop; for engines of this process alone."""
@@ -204,6 +212,8 @@ class Parts:
         return bus
 
     def _bus_engine(self) -> BusEngine:
+        if self.membership.is_template:
+            return cast("BusEngine", Later("bus", self._is_template, self._bus_engine))
         seat = self.membership.seat
         if seat is None:
             from tercio.engines.local.bus import LocalBus
@@ -228,6 +238,8 @@ class Parts:
         )
 
     def _state_engine(self) -> StateEngine:
+        if self.membership.is_template:
+            return cast("StateEngine", Later("state", self._is_template, self._state_engine))
         seat, config = self.membership.seat, self.membership.config
         if seat is None:
             from tercio.engines.local.state import LocalState
@@ -249,7 +261,12 @@ class Parts:
         seat = self.membership.seat
         return LocalMetrics() if seat is None else Metrics(seat.shared, seat.number)
 
+    def _is_template(self) -> bool:
+        return self.membership.is_template
+
     def _pool(self) -> Pool:
+        if self.membership.is_template:
+            return cast("Pool", Later("offload", self._is_template, self._pool))
         if os.environ.get(OFFLOADED):
             raise OffloadError(
                 "an offloaded call cannot offload: it would wait for a place while it has one"

@@ -11,6 +11,7 @@ from tercio.core.model import Phase, Retirement, Slot, Worker, WorkerId
 from tercio.core.policy import Policy
 from tercio.core.restarts import Breaker, Draw
 from tercio.core.rollout import Rollout
+from tercio.core.template import Template, TemplatePhase
 
 RELOAD_CLOSE_CODE = 1012  # RFC 6455 registry: service restart
 STOP_CLOSE_CODE = 1001  # going away
@@ -51,6 +52,7 @@ class Cluster:
     newest: int = 1  # the highest number given out
     revision: int = 0  # which options the committed generation runs with
     slots: dict[int, Slot] = field(default_factory=dict)
+    templates: dict[int, Template] = field(default_factory=dict)  # by generation
     breaker: Breaker = field(default_factory=Breaker)
     rollout: Rollout | None = None
     pending: PendingReload | None = None
@@ -108,6 +110,16 @@ class Cluster:
             return self.rollout.generation, self.rollout.revision
         return self.generation, self.revision
 
+    def can_fork(self, generation: int) -> bool:
+        """Whether a template of that generation is ready."""
+        template = self.templates.get(generation)
+        return template is not None and template.phase is TemplatePhase.READY
+
+    def starts_what_was_committed(self) -> bool:
+        """Whether a worker that is started now is of the committed release for certain."""
+        is_kept = bool(self.policy.release_dir) or self.can_fork(self.generation)
+        return is_kept or not self.is_rejected
+
     def policy_for(self, generation: int) -> Policy:
         """The figures that a worker of ``generation`` goes by: a reload brings its own."""
         if self.rollout is not None and self.rollout.generation == generation:
@@ -136,7 +148,10 @@ class Cluster:
         )
         slot.workers.append(worker)
         self.publish(events.WorkerStarting(who, generation, cause))
-        self.outbox.append(commands.Spawn(who, worker.seat, generation, revision))
+        is_forked = self.can_fork(generation)
+        if not is_forked and self.policy_for(generation).uses_template:
+            self.publish(events.TemplateMissed(who, generation))
+        self.outbox.append(commands.Spawn(who, worker.seat, generation, revision, is_forked))
 
     def serve(self, worker: Worker, now: float) -> None:
         """Let it take connections."""

@@ -14,6 +14,23 @@ class Spawn:
     seat: int
     generation: int
     revision: int
+    is_forked: bool = False
+    """From the template of its generation, which has the application loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTemplate:
+    """Start a process that imports the application with the options of ``revision``."""
+
+    generation: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndTemplate:
+    """End it now: it has nothing to finish."""
+
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +89,6 @@ class Exit:
     code: int
 
 
-Command = Spawn | Serve | Park | Drain | Kill | ShowStack | Publish | Exit
+Command = (
+    Spawn | StartTemplate | EndTemplate | Serve | Park | Drain | Kill | ShowStack | Publish | Exit
+)

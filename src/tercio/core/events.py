@@ -37,6 +37,15 @@ from tercio.core.reload_events import (
     Scaled,
     ScaleRefused,
 )
+from tercio.core.template_events import (
+    TemplateDied,
+    TemplateFailed,
+    TemplateLeft,
+    TemplateMissed,
+    TemplateReady,
+    TemplateStarting,
+    TemplateWarning,
+)
 from tercio.core.worker_events import (
     FilesChanged,
     LimitTooLow,
@@ -97,6 +106,13 @@ __all__ = [
     "StopForced",
     "StopStarted",
     "Stopped",
+    "TemplateDied",
+    "TemplateFailed",
+    "TemplateLeft",
+    "TemplateMissed",
+    "TemplateReady",
+    "TemplateStarting",
+    "TemplateWarning",
     "WorkerBlocked",
     "WorkerBootFailed",
     "WorkerDied",

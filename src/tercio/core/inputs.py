@@ -47,6 +47,41 @@ class SpawnRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class NotForked:
+    """A worker never began: the template that it was to be a fork of is gone. It costs nothing."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateLoaded:
+    """A template has imported the application; workers can be forked from it."""
+
+    generation: int
+    native_threads: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the import left open
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFailed:
+    """A template said why it cannot be forked; its end follows."""
+
+    generation: int
+    stage: str
+    error: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEnded:
+    """A template is gone and was reaped, or was never given by the kernel."""
+
+    generation: int
+    status: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """A worker is gone and was reaped."""
 
@@ -134,6 +169,10 @@ Input = (
     | Ready
     | BootFailed
     | SpawnRefused
+    | NotForked
+    | TemplateLoaded
+    | TemplateFailed
+    | TemplateEnded
     | Exited
     | Cut
     | ReplacementAsked

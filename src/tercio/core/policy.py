@@ -36,6 +36,9 @@ class Policy:
     blocked_kill: float = 30.0  # 0: never
     stopped_kill: float = 10.0  # 0: never
     max_workers: int = 16
+    preload: bool = False
+    release_dir: str = ""
+    """A link to a directory for each release; what was resolved once stays what it is."""
     is_development: bool = False
     """A person waits: nothing is tried again until a file changes, nor ended at a breakpoint."""
 
@@ -47,6 +50,11 @@ class Policy:
         if not self.memory_share:
             return self
         return dataclasses.replace(self, limit_memory=self.memory_share // (target + 1))
+
+    @property
+    def uses_template(self) -> bool:
+        """Whether workers are forked from a process that has the application loaded."""
+        return self.preload and not self.is_development  # a person waits for each change
 
     @property
     def least_limit_memory(self) -> int:
@@ -62,7 +70,9 @@ class Policy:
         if self.reload_timeout:
             return self.reload_timeout
         boot = self.start_timeout + self.ready_timeout + self.kill_grace
+        load = self.start_timeout + self.kill_grace if self.uses_template else 0.0
         if not is_exact:
-            return (max(target, 1) + 1) * (boot + self.soak + self.drain_timeout) + self.trial
+            turn = boot + self.soak + self.drain_timeout
+            return load + (max(target, 1) + 1) * turn + self.trial
         turns = -(-max(target, 1) // self.surge)
-        return turns * boot + self.drain_timeout + self.soak + self.trial
+        return load + turns * boot + self.drain_timeout + self.soak + self.trial

@@ -111,10 +111,12 @@ def _commit(cluster: Cluster, rollout: Rollout, now: float) -> None:
 
 def _reject(cluster: Cluster, rollout: Rollout, reason: str) -> None:
     replaced: list[int] = []
+    can_return = bool(cluster.policy.release_dir) or cluster.can_fork(cluster.generation)
     for slot in cluster.wanted():
         successor = rollout.successor(slot)
         has_replaced = slot.present == [successor] and successor in slot.serving
-        if not rollout.is_exact and successor is not None and has_replaced:
+        is_stuck = not rollout.is_exact and not can_return
+        if is_stuck and successor is not None and has_replaced:
             # What it replaced cannot come back: a start would load the same new files again.
             successor.is_kept = True
             replaced.append(slot.number)

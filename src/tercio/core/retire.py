@@ -73,7 +73,7 @@ def _judge_limits(
     )
     if reason is None:
         return
-    if cluster.is_rejected:
+    if not cluster.starts_what_was_committed():
         if not worker.is_paused:
             worker.is_paused = True
             cluster.publish(events.RetirementPaused(worker.id, reason))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tercio.core import events
+from tercio.core import events, templates
 from tercio.core.cluster import Cluster
 from tercio.core.model import Phase, Slot, Worker
 from tercio.core.restarts import back_off
@@ -15,6 +15,8 @@ UNTIL_A_CHANGE: Final = 1e9
 def start(cluster: Cluster, now: float) -> None:
     """Start what is missing, within back-off, breaker and surge."""
     _close_breaker(cluster, now)
+    if templates.is_awaited(cluster):
+        return
     if cluster.rollout is not None:
         for slot in cluster.rollout.next_slots(cluster.wanted()):
             cluster.spawn(slot, now, "reload")
@@ -60,7 +62,10 @@ def has_given_up(cluster: Cluster) -> bool:
         and not cluster.policy.is_development
         and cluster.rollout is None
         and not cluster.workers()
-        and all(slot.incarnations > 0 for slot in cluster.wanted())
+        and (
+            all(slot.incarnations > 0 for slot in cluster.wanted())
+            or templates.has_failed_at_first(cluster)
+        )
     )
 
 
@@ -71,7 +76,7 @@ def is_crash_loop(cluster: Cluster) -> bool:
 
 def next_start(cluster: Cluster) -> float | None:
     """When an empty or retiring slot may start, if only time keeps it back."""
-    if cluster.rollout is not None:
+    if cluster.rollout is not None or templates.is_awaited(cluster):
         return None
     probe = _not_before_probe(cluster)
     times = [

@@ -1,6 +1,6 @@
 """Decide how a stop goes on. Nothing is started after it began; it waits for nobody for ever."""
 
-from tercio.core import events
+from tercio.core import events, templates
 from tercio.core.cluster import Cluster, Stopping
 from tercio.core.inputs import StopAsked
 from tercio.core.model import Phase
@@ -33,13 +33,15 @@ def advance(cluster: Cluster, now: float) -> None:
     """Take the stop one step further."""
     stopping = cluster.stopping
     assert stopping is not None
+    templates.end_all(cluster, now)
     if stopping.is_forced:
         for worker in cluster.workers():
             cluster.kill(worker, now, "forced stop", is_fault=False)
     else:
         _send_home(cluster, stopping, now)
     end = _end(cluster)
-    if not cluster.workers() or (end is not None and now >= end):
+    is_empty = not cluster.workers() and not cluster.templates
+    if is_empty or (end is not None and now >= end):
         left = tuple(worker.id for worker in cluster.workers())
         code = stopping.exit_code if stopping.is_forced else int(bool(left))
         if not cluster.has_exited:
@@ -63,7 +65,9 @@ def _end(cluster: Cluster) -> float | None:
     workers = cluster.workers()
     if any(worker.phase is not Phase.DYING for worker in workers):
         return None
-    return max((worker.since for worker in workers), default=0.0) + FORCED_WAIT
+    killed = [worker.since for worker in workers]
+    killed += [template.since for template in cluster.templates.values()]
+    return max(killed, default=0.0) + FORCED_WAIT
 
 
 def _send_home(cluster: Cluster, stopping: Stopping, now: float) -> None:

@@ -10,12 +10,13 @@ Invariants, kept by tests/core/test_supervisor_properties.py:
 - a reload ends in one generation: the new one, or on any failure the old one;
 - one reload runs, at most one waits;
 - the crash of some slots stops no other, and a slot that cannot boot is retried for ever;
-- nothing is started after a stop, and it ends with no process left.
+- nothing is started after a stop, and it ends with no process left;
+- a generation has at most one template, and workers are forked from one that is ready.
 """
 
 from typing import assert_never
 
-from tercio.core import events, inputs, reload, retire, seats, starts, stopping
+from tercio.core import events, inputs, reload, retire, seats, starts, stopping, templates
 from tercio.core.cluster import Cluster, Stopping
 from tercio.core.commands import Command
 from tercio.core.inputs import Input
@@ -43,6 +44,7 @@ class Supervisor:
         if cluster.has_exited:
             return None
         times = [worker.deadline for worker in cluster.workers()]
+        times.append(templates.next_deadline(cluster))
         if cluster.stopping is not None:
             times.append(stopping.next_deadline(cluster))
         else:
@@ -65,6 +67,14 @@ class Supervisor:
                 self._boot_failed(item, now)
             case inputs.SpawnRefused():
                 self._spawn_refused(item, now)
+            case inputs.NotForked():
+                self._not_forked(item)
+            case inputs.TemplateLoaded():
+                templates.loaded(self.cluster, item, now)
+            case inputs.TemplateFailed():
+                templates.failed(self.cluster, item, now)
+            case inputs.TemplateEnded():
+                templates.ended(self.cluster, item, now)
             case inputs.Exited():
                 self._exited(item, now)
             case inputs.Cut():
@@ -134,6 +144,13 @@ class Supervisor:
         worker.fault = worker.fault or f"could not be started: {item.error}"
         self.cluster.publish(events.SpawnFailed(worker.id, item.error))
         self._bury(worker, now, worker.fault)
+
+    def _not_forked(self, item: inputs.NotForked) -> None:
+        worker = self.cluster.find(item.worker)
+        if worker is not None:
+            self._remove(worker)
+            reason = worker.departure or "its template is gone"
+            self.cluster.publish(events.WorkerLeft(worker.id, reason, "it never began"))
 
     def _cut(self, item: inputs.Cut) -> None:
         self.cluster.cut_requests += item.requests
@@ -209,6 +226,7 @@ class Supervisor:
         if cluster.has_exited:
             return
         seats.expire(cluster, now)
+        templates.expire(cluster, now)
         if cluster.stopping is None:
             self._pursue(now)
             self._give_up_or_go_on(now)
@@ -222,6 +240,7 @@ class Supervisor:
         for slot in list(cluster.slots.values()):
             seats.settle(cluster, slot, now)
         reload.begin_pending(cluster, now)
+        templates.advance(cluster, now)
         starts.start(cluster, now)
         if not cluster.was_complete and cluster.ready_count() >= cluster.target:
             cluster.was_complete = True

@@ -76,7 +76,6 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
         True,
         "use `tercio dev APP`, with --watch and --watch-filter",
     ),
-    (("--preload",), False, "each worker imports the application itself"),
     (
         ("--reload-paths", "--reload-extra-files"),
         True,

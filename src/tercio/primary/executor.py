@@ -19,11 +19,12 @@ from tercio.core.model import WorkerId
 from tercio.dataplane.segment import anonymous_file
 from tercio.errors import ProtocolError, SpawnFailed
 from tercio.primary.journal import Journal
+from tercio.primary.launching import Launching
 from tercio.primary.messages import input_of
+from tercio.primary.templates import LaunchTemplate, Templates
 from tercio.primary.worker_process import WorkerProcess, record_file
 from tercio.system import cgroup, memory
 from tercio.system.channel import Channel
-from tercio.system.identity import Identity
 from tercio.system.process import spawn
 from tercio.system.stacksignal import STACK_SIGNAL
 
@@ -50,29 +51,7 @@ class Unfinished:
 
 
 Tell = Callable[[inputs.Input], None]
-Launch = Callable[[commands.Spawn], "Launching"]
-
-
-class Launching:
-    """What one worker is started with."""
-
-    def __init__(
-        self,
-        argv: list[str],
-        environ: Mapping[str, str],
-        cwd: str,
-        record: dict[str, object],
-        descriptors: list[int],
-        identity: Identity | None,
-        has_terminal: bool = False,
-    ) -> None:
-        self.argv = argv
-        self.environ = environ
-        self.cwd = cwd
-        self.record = record
-        self.descriptors = descriptors
-        self.identity = identity
-        self.has_terminal = has_terminal  # it may read from it, as we may
+Launch = Callable[[commands.Spawn], Launching]
 
 
 class Executor:
@@ -85,6 +64,7 @@ class Executor:
         tell: Tell,
         launch: Launch,
         release_seat: Callable[[int], Unfinished],
+        launch_template: LaunchTemplate,
     ) -> None:
         self.workers: dict[WorkerId, WorkerProcess] = {}
         self.exit_code: asyncio.Future[int] = loop.create_future()
@@ -93,6 +73,7 @@ class Executor:
         self._tell = tell
         self._launch = launch
         self._release_seat = release_seat
+        self.templates = Templates(loop, journal, tell, launch_template, self._watch)
         self._oom_kills = cgroup.limits().oom_kills
 
     def carry_out(self, command: Command) -> None:
@@ -106,6 +87,10 @@ class Executor:
         match command:
             case commands.Spawn():
                 self._spawn(command)
+            case commands.StartTemplate():
+                self.templates.start(command)
+            case commands.EndTemplate():
+                self.templates.end(command.generation)
             case commands.Serve():
                 self.send(command.worker, {"type": "serve"})
             case commands.Park():
@@ -134,7 +119,7 @@ class Executor:
 
     def pids(self) -> set[int]:
         """The processes that are ours to reap one by one."""
-        return {worker.process.pid for worker in self.workers.values()}
+        return {worker.process.pid for worker in self.workers.values()} | self.templates.pids()
 
     async def stack_of(self, worker: WorkerProcess) -> str:
         """The stack of a worker that answers nothing, by way of its fault handler."""
@@ -156,6 +141,7 @@ class Executor:
         """Kill what is left. Only a forced stop leaves anything."""
         for worker in self.workers.values():
             worker.process.kill()
+        self.templates.close()
 
     def _spawn(self, command: commands.Spawn) -> None:
         try:
@@ -170,6 +156,9 @@ class Executor:
     def _start(self, command: commands.Spawn, undo: ExitStack) -> None:
         """Start a process and watch it; ``undo`` takes it all back."""
         launching = self._launch(command)
+        if command.is_forked:
+            self.templates.fork(command, launching)
+            return
         ours, theirs = socket.socketpair()
         undo.enter_context(ours)
         with theirs:
@@ -189,12 +178,18 @@ class Executor:
             finally:
                 os.close(boot)
         undo.callback(process.end)
-        worker = WorkerProcess(command.worker, command.seat, process, Channel(ours), stack)
+        self._watch(WorkerProcess(command.worker, command.seat, process, Channel(ours), stack))
+
+    def _watch(self, worker: WorkerProcess) -> None:
+        """Hear what it says and when it ends. On an error it is not watched at all."""
         self._loop.add_reader(worker.channel.fileno(), self._read, worker)
-        undo.callback(self._loop.remove_reader, worker.channel.fileno())
-        if process.pidfd is not None:
-            self._loop.add_reader(process.fileno(), self._ended, worker)
-        self.workers[command.worker] = worker
+        if worker.process.pidfd is not None:
+            try:
+                self._loop.add_reader(worker.process.fileno(), self._ended, worker)
+            except BaseException:
+                self._loop.remove_reader(worker.channel.fileno())
+                raise
+        self.workers[worker.id] = worker
 
     def _read(self, worker: WorkerProcess) -> None:
         """Take what a worker says; it is never trusted to be well-formed."""
@@ -328,8 +323,11 @@ class Executor:
     def send(self, who: WorkerId, message: Mapping[str, object]) -> None:
         """Tell a worker; one that cannot be told anything ends."""
         worker = self.workers.get(who)
+        if worker is None:
+            self.templates.keep_for(who, message)
+            return
         # One that takes no message is about to end, or stuck with a full queue.
-        if worker is None or worker.send(message):
+        if worker.send(message):
             return
         if worker.channel.closed:
             self._expect_end(worker)
@@ -338,9 +336,11 @@ class Executor:
 
     def _kill(self, who: WorkerId) -> None:
         worker = self.workers.get(who)
-        if worker is not None:
-            worker.was_killed = True
-            worker.process.kill()
+        if worker is None:
+            self.templates.kill_fork(who)
+            return
+        worker.was_killed = True
+        worker.process.kill()
 
     def _show_stack(self, who: WorkerId) -> None:
         worker = self.workers.get(who)

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 
 from tercio import __version__
-from tercio.core.commands import Spawn
+from tercio.core.commands import Spawn, StartTemplate
 from tercio.dataplane.scoreboard import LAYOUT
-from tercio.primary.executor import Launching
+from tercio.primary.launching import Launching
 from tercio.primary.setup import Setup
 from tercio.settings import Settings
 
@@ -14,8 +14,8 @@ _OOM_SCORE_ABOVE_PRIMARY = 300
 """The kernel then ends a worker before the primary, which can start another."""
 
 
-def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
-    """What ``command`` starts, with the options of its revision."""
+def launching_of(setup: Setup, settings: Settings, command: Spawn, directory: str) -> Launching:
+    """What ``command`` starts in ``directory``, with the options of its revision."""
     listeners = [
         {
             "bind": str(listener.bind),
@@ -55,12 +55,37 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn) -> Launching:
     return Launching(
         argv=[*setup.launch.python, "-m", "tercio.worker"],
         environ=_environment(settings),
-        # As named, not as resolved: a deployment that moves a link is followed.
-        cwd=setup.launch.cwd,
+        cwd=directory,
         record=record,
         descriptors=descriptors,
         identity=setup.identity,
         has_terminal=setup.launch.is_development,
+    )
+
+
+def template_of(
+    setup: Setup, settings: Settings, command: StartTemplate, directory: str
+) -> Launching:
+    """What ``command`` starts in ``directory``. Nothing of a worker's comes to it."""
+    record: dict[str, object] = {
+        "version": __version__,
+        "layout": LAYOUT,
+        "primary_pid": os.getpid(),
+        "generation": command.generation,
+        "name": setup.name,
+        "directory": setup.claim.path,
+        "options": settings.config.to_json(),
+        "lifeline": setup.lifeline_read,
+        "oom_score_adj": _oom_score(),
+        "is_locked": setup.identity is not None,
+    }
+    return Launching(
+        argv=[*setup.launch.python, "-m", "tercio.worker", "--template"],
+        environ=_environment(settings),
+        cwd=directory,
+        record=record,
+        descriptors=[setup.lifeline_read],
+        identity=setup.identity,
     )
 
 

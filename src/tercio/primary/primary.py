@@ -19,7 +19,7 @@ from tercio import __version__, logs
 from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
-from tercio.core.commands import Command, ShowStack, Spawn
+from tercio.core.commands import Command, ShowStack, Spawn, StartTemplate
 from tercio.core.health import HOLD_LIMIT
 from tercio.core.model import SEATS_PER_SLOT
 from tercio.core.policy import Policy
@@ -30,15 +30,17 @@ from tercio.errors import ConfigError, ControlError
 from tercio.primary import inboxes
 from tercio.primary.attachments import Attachments
 from tercio.primary.control import LONGEST_PATH, Control, SideDoor
-from tercio.primary.executor import Executor, Launching, Unfinished
+from tercio.primary.executor import Executor, Unfinished
 from tercio.primary.expiry import Expiry
 from tercio.primary.footprints import Scales
 from tercio.primary.journal import Journal
-from tercio.primary.launch import launching_of
+from tercio.primary.launch import launching_of, template_of
+from tercio.primary.launching import Launching
 from tercio.primary.looker import Looker
 from tercio.primary.looperrors import LoopErrors
 from tercio.primary.offloaded import offloaded
 from tercio.primary.policy import policy_of
+from tercio.primary.releases import Releases
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
 from tercio.primary.signals import Signals
@@ -74,7 +76,10 @@ class Primary:
             time.monotonic(),
             random.random,
         )
-        self._executor = Executor(loop, journal, self.tell, self._launch, self._release_seat)
+        self._releases = Releases(setup.launch.cwd)
+        self._executor = Executor(
+            loop, journal, self.tell, self._launch, self._release_seat, self._launch_template
+        )
         self._scales = Scales(loop)
         self._sampler = Sampler(config, setup.shared.scoreboard)
         self._statistics = Statistics(setup.shared, journal)
@@ -203,6 +208,8 @@ class Primary:
             "engine": setup.settings.config.engine,
             "log_dropped": self.journal.lines_dropped(),
             "attached": self._attachments.describe(),
+            "templates": self._executor.templates.describe(footprints, now),
+            "release": self._releases.known(self.cluster.generation),
             **status_of(
                 self.cluster,
                 self._executor,
@@ -236,6 +243,7 @@ class Primary:
         try:
             settings = self._setup.launch.read_settings()
             refused = refused_changes(self._setup.settings.config, settings.config)
+            self._releases.check(settings.config.release_dir)
         except ConfigError as error:
             self.journal.publish(events.ReloadRefused(str(error)))
             return self._requests
@@ -285,7 +293,14 @@ class Primary:
     # Small things
 
     def _launch(self, command: Spawn) -> Launching:
-        return launching_of(self._setup, self._revisions[command.revision], command)
+        settings = self._revisions[command.revision]
+        directory = self._releases.of(command.generation, settings.config.release_dir)
+        return launching_of(self._setup, settings, command, directory)
+
+    def _launch_template(self, command: StartTemplate) -> Launching:
+        settings = self._revisions[command.revision]
+        directory = self._releases.of(command.generation, settings.config.release_dir)
+        return template_of(self._setup, settings, command, directory)
 
     def _release_seat(self, seat: int) -> Unfinished:
         """Keep a dead worker's counts, free its row, and say what it had not ended."""
@@ -308,7 +323,8 @@ class Primary:
         headroom = cgroup.limits().memory_headroom
         if headroom is None:
             return None, 0
-        pids = (worker.process.pid for worker in self._executor.workers.values())
+        # A template is one of them, too; what they share with it is counted once.
+        pids = self._executor.pids()
         return headroom, sum(memory.pss(pid) or 0 for pid in pids)
 
     def _forget_old_revisions(self) -> None:
@@ -318,6 +334,7 @@ class Primary:
             kept.add(cluster.rollout.revision)
         for revision in self._revisions.keys() - kept:
             del self._revisions[revision]
+        self._releases.forget_before(cluster.generation)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -363,7 +380,7 @@ class Primary:
     def reap(self) -> None:
         """A child ended: reap it if nobody else does."""
         self._executor.look_for_ended()
-        if self._reaps_strangers:
+        if self._reaps_strangers and not self._executor.templates.is_forking:
             orphans.reap_strangers(self._executor.pids())
 
     def _announce(self) -> None:

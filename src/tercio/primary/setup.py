@@ -6,6 +6,7 @@ All of it is closed again when a part cannot be had.
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Final
 from tercio.config import Config
 from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
-from tercio.errors import CouldNotStart
+from tercio.errors import ConfigError, CouldNotStart
 from tercio.primary.balancing import Balancing, balancing_of
 from tercio.primary.inboxes import seats_with_inboxes
+from tercio.primary.releases import Releases
 from tercio.primary.sizing import Size, size_of
 from tercio.primary.statedir import StateDir, open_statedir
 from tercio.settings import Settings, load
@@ -82,6 +84,9 @@ class Setup:
 def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     """Open everything; ``stack`` closes it. Raises `CouldNotStart` or `ConfigError`."""
     config = settings.config
+    if config.preload and sys.platform != "linux":
+        raise ConfigError("--preload: workers can only be forked on Linux")
+    Releases(launch.cwd).check(config.release_dir)
     identity = resolve(config.user, config.group)
     size = size_of(config, cgroup.cpu_count(), cgroup.limits())
     # Listeners first: "the port is in use" is the answer that people need most.

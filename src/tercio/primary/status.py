@@ -107,6 +107,7 @@ def _worker(
             "descriptors": descriptors,
             "memory_bytes": footprint.uss if footprint else None,
             "rss_bytes": footprint.rss if footprint else None,
+            "pss_bytes": footprint.pss if footprint else None,
             "offloaded": _offloaded(children.get(process.process.pid, ()), footprints),
         }
     return answer
@@ -186,7 +187,12 @@ def _breaker(cluster: Cluster, now: float) -> dict[str, object] | None:
 
 def _notes(cluster: Cluster) -> list[str]:
     notes = []
-    if cluster.is_rejected:
+    if cluster.is_rejected and cluster.starts_what_was_committed():
+        notes.append(
+            f"generation {cluster.generation}: files changed since start, the last release was "
+            "rejected; a worker that dies comes back with this generation's code"
+        )
+    elif cluster.is_rejected:
         notes.append(
             f"generation {cluster.generation}: files changed since start, the last release was "
             "rejected; planned recycling is paused, a worker that dies comes back with what is on "

@@ -9,8 +9,10 @@ import os
 import signal
 import socket
 import traceback
+from collections.abc import Mapping
 from functools import partial
 from types import FrameType
+from typing import Any
 
 from tercio import cluster, logs
 from tercio.core.model import WorkerId
@@ -37,6 +39,7 @@ from tercio.worker import endings, logconfig, record, rlimits, siblings, threads
 from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.counts import Counts
 from tercio.worker.link import Link
+from tercio.worker.loaded import Loaded
 from tercio.worker.record import BootRecord
 from tercio.worker.turns import SharedTurns
 from tercio.worker.watchdog import Watchdog
@@ -49,12 +52,16 @@ def main(argv: list[str]) -> int:
     """Be the worker that the record behind descriptor ``argv[1]`` describes."""
     signals.unblock_all()
     values = record.read(int(argv[1]))
-    link = Link(Channel(socket.socket(fileno=values["channel"])))
+    return live(values, Link(Channel(socket.socket(fileno=values["channel"]))))
+
+
+def live(values: Mapping[str, Any], link: Link, loaded: Loaded | None = None) -> int:
+    """Be the worker that ``values`` describe, with an application that a template has loaded."""
     try:
         record.check_version(values)
         boot = BootRecord.parse(values)
         with threads.explained():
-            shared, streams = _prepare(boot, link)
+            shared, streams = _prepare(boot, link, loaded)
             row = shared.scoreboard.row(boot.seat)
             watchdog = Watchdog(
                 row,
@@ -78,10 +85,12 @@ def main(argv: list[str]) -> int:
         )
     sticky = _sticky(boot, shared)
     board = shared.scoreboard
-    return Worker(boot, link, Counts(row), watchdog, streams, board, turns, exchange, sticky).run()
+    return Worker(
+        boot, link, Counts(row), watchdog, streams, board, turns, exchange, sticky, loaded
+    ).run()
 
 
-def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
+def _prepare(boot: BootRecord, link: Link, loaded: Loaded | None) -> tuple[Shared, LogStreams]:
     record.keep_from_programs(boot.fds)
     lifeline.watch(boot.lifeline, partial(siblings.end_all, boot.shared["scoreboard"]))
     lifeline.set_parent_death(boot.primary_pid)
@@ -107,17 +116,23 @@ def _prepare(boot: BootRecord, link: Link) -> tuple[Shared, LogStreams]:
         tee.copy_output(keep)
     name = f"{boot.slot}.{boot.incarnation}"
     fields = {"slot": boot.slot, "generation": boot.generation, "pid": os.getpid()}
-    streams = logs.configure(config, name, fields=fields, keep=keep)
+    if loaded is None:
+        streams = logs.configure(config, name, fields=fields, keep=keep)
+        if config.log_config:
+            logconfig.apply(config.log_config)
+            streams.restore()
+    else:
+        # Not configured anew: what the application has configured at its import wins.
+        streams = loaded.streams
+        streams.rename(name, fields, keep)
     streams.last.append(partial(row.__setitem__, Field.LOG_DROPPED))
-    if config.log_config:
-        logconfig.apply(config.log_config)
-        streams.restore()
     cluster.join(_membership(boot, shared))
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker
     row[Field.GENERATION] = boot.generation
-    prometheus.adopt(lambda: cluster.metrics, partial(link.note, "info"))
+    if loaded is None:
+        prometheus.adopt(lambda: cluster.metrics, partial(link.note, "info"))
     return shared, streams
 
 

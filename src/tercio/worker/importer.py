@@ -65,6 +65,14 @@ def explain(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
+def in_a_line(error: BaseException) -> str:
+    """``ValueError: no such host``"""
+    parts = traceback.format_exception_only(error)
+    # A SyntaxError tells its place first, indented; a long message has its gist in the first line.
+    gist = next((part for part in parts if not part.startswith("  ")), parts[-1])
+    return gist.strip().partition("\n")[0]
+
+
 def _parts(target: str) -> tuple[str, str]:
     name, _, attributes = target.partition(":")
     if attributes.endswith("()"):

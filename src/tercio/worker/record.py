@@ -123,6 +123,24 @@ def read(fd: int) -> dict[str, Any]:
     return values
 
 
+def renumbered(values: Mapping[str, Any], own: Mapping[int, int]) -> dict[str, Any]:
+    """The record of a process that inherited nothing: ``own`` are its numbers, by the primary's."""
+    return {
+        **values,
+        "listeners": [
+            {
+                **bound,
+                "slots": [own[fd] for fd in bound["slots"]],
+                "shared": None if bound["shared"] is None else own[bound["shared"]],
+            }
+            for bound in values["listeners"]
+        ],
+        "lifeline": own[values["lifeline"]],
+        "shared": {name: own[fd] for name, fd in values["shared"].items()},
+        "stack": own[values["stack"]],
+    }
+
+
 def check_version(values: Mapping[str, Any]) -> None:
     """Raises `VersionMismatch` if the primary is of another version of Tercio than this worker."""
     theirs, layout = values.get("version"), values.get("layout")

@@ -50,6 +50,7 @@ from tercio.worker import (
 from tercio.worker.bootfailure import BootFailure
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
+from tercio.worker.loaded import Loaded
 from tercio.worker.otherslots import OtherSlots
 from tercio.worker.record import BootRecord
 from tercio.worker.transfers import Transfers
@@ -89,7 +90,9 @@ class Worker:
         turns: Turns,
         exchange: Exchange | None = None,
         sticky: Sticky | None = None,
+        loaded: Loaded | None = None,
     ) -> None:
+        self._loaded = loaded
         self._record = record
         self._row = scoreboard.row(record.seat)
         self._config = record.config
@@ -241,14 +244,18 @@ class Worker:
     def _load(self) -> App:
         config = self._config
         try:
-            found = importer.load(self._record.app, config.app_dir, factory=config.factory)
+            if self._loaded is not None:
+                found = self._loaded.app
+            else:
+                found = importer.load(self._record.app, config.app_dir, factory=config.factory)
             return adapt(found, config.interface, config.threads)
         except ConfigError as error:
             raise BootFailure("options", str(error)) from None
         except AppNotFound as error:
             raise BootFailure("import", str(error)) from None
         except BaseException as error:  # also SystemExit: an import may call sys.exit
-            raise BootFailure("import", _in_a_line(error), importer.explain(error)) from None
+            gist = importer.in_a_line(error)
+            raise BootFailure("import", gist, importer.explain(error)) from None
 
     async def _live(self, app: App) -> int:
         if self._leave is None:
@@ -306,9 +313,8 @@ class Worker:
         self._transfers.open(self._loop, self._config)
         cluster.start()
         collecting.settle()
-        self._link.send(
-            {"type": "loaded", "seconds": self._age(), "fingerprint": fingerprint.take()}
-        )
+        files = self._loaded.fingerprint if self._loaded is not None else fingerprint.take()
+        self._link.send({"type": "loaded", "seconds": self._age(), "fingerprint": files})
         await readiness.wait(self._server, self._config)
         self._link.send({"type": "ready", "seconds": self._age()})
 
@@ -336,7 +342,7 @@ class Worker:
     async def _give_up(self, error: BaseException) -> int:
         if not isinstance(error, BootFailure):
             text = "".join(traceback.format_exception(error))
-            error = BootFailure("lifespan", _in_a_line(error), text)
+            error = BootFailure("lifespan", importer.in_a_line(error), text)
         code = self._report(error)
         try:
             async with asyncio.timeout(_FAREWELL):
@@ -368,11 +374,3 @@ class Worker:
             *self._server.owned_fds(),
             *self._transfers.fds(),
         ]
-
-
-def _in_a_line(error: BaseException) -> str:
-    """``ValueError: no such host``"""
-    parts = traceback.format_exception_only(error)
-    # A SyntaxError tells its place first, indented; a long message has its gist in the first line.
-    gist = next((part for part in parts if not part.startswith("  ")), parts[-1])
-    return gist.strip().partition("\n")[0]
