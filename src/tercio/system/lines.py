@@ -10,15 +10,14 @@ possible a thread does the waiting.
 import os
 import re
 import select
-import socket
-import stat
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+
+from tercio.system import ways
 
 LINE_BYTES = max(select.PIPE_BUF, 4096)
 """The longest line, with its end. A pipe takes this many bytes as a whole or not at all (Linux)."""
@@ -45,15 +44,6 @@ def _visible(match: re.Match[str]) -> str:
     character = match[0]
     code = ord(character)
     return _NAMED.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
-
-
-class _Way(NamedTuple):
-    """How to write to a descriptor: our own, or -1 if there is none; ``waits`` if put() may."""
-
-    fd: int
-    put: Callable[[bytes], int]
-    close: Callable[[], None]
-    waits: bool
 
 
 class LineWriter:
@@ -92,7 +82,7 @@ class LineWriter:
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._fd, self._put, self._close, self._waits = (
-            _plain(fd, waits=False) if is_own else _open(fd)
+            ways.plain(fd, waits=False) if is_own else ways.to(fd)
         )
         _writers.add(self)
 
@@ -173,7 +163,7 @@ class LineWriter:
                 self._unreported += losses or 1
             self._torn = False
             self._close_fd()
-            self._fd, self._put, self._close, self._waits = _plain(fd, waits=False)
+            self._fd, self._put, self._close, self._waits = ways.plain(fd, waits=False)
             self.push()
 
     def close(self) -> None:
@@ -384,43 +374,6 @@ class LineWriter:
         self._backlog.clear()
         self.lines.clear()
         self._dropped = self._unreported = 0
-
-
-def _open(fd: int) -> _Way:
-    try:
-        mode = os.fstat(fd).st_mode
-        own = os.dup(fd)
-    except OSError:
-        # Never tried again: by then the number may belong to the application's database.
-        return _Way(-1, _nowhere, _nothing, waits=False)
-    if stat.S_ISSOCK(mode) and socket.getdefaulttimeout() is None:
-        # With a default time-out this constructor would set O_NONBLOCK.
-        sock = socket.socket(fileno=own)
-        flags = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
-        return _Way(own, lambda data: sock.send(data, flags), sock.close, waits=False)
-    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        try:
-            # Linux: a new description. It may be refused, such as for a terminal after `su`.
-            again = os.open(
-                f"/proc/self/fd/{own}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            )
-        except OSError:
-            return _plain(own, waits=True)
-        os.close(own)
-        return _plain(again, waits=False)
-    return _plain(own, waits=not stat.S_ISREG(mode))
-
-
-def _plain(fd: int, *, waits: bool) -> _Way:
-    return _Way(fd, lambda data: os.write(fd, data), lambda: os.close(fd), waits)
-
-
-def _nowhere(data: bytes) -> int:
-    return len(data)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _encoded(line: str) -> bytes:
