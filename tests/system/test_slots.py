@@ -1,7 +1,6 @@
 """An address can have a listener for each slot, and belongs to one cluster all the same."""
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 from tercio.errors import AddressInUse
 from tercio.system import bpf, queues
 from tercio.system.sockets import Listener, Slots, open_listeners, parse_bind
+from tests.system import test_sockets
 from tests.system.test_sockets import PATIENCE, free_port, needs_ipv6
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux' SO_REUSEPORT groups")
@@ -132,7 +132,7 @@ def test_a_slot_outlives_the_process_that_accepted_from_it(stack: ExitStack) -> 
 # Alone
 
 
-class Other:
+class Other(test_sockets.Other):
     """Another process that listens with slots where it is told to, as often as it is told to."""
 
     SOURCE = """
@@ -158,27 +158,6 @@ for line in sys.stdin:
         listener.close()
     print("closed", flush=True)
 """
-
-    def __init__(self, stack: ExitStack) -> None:
-        self.process = stack.enter_context(
-            subprocess.Popen(
-                [sys.executable, "-c", self.SOURCE],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        )
-        stack.callback(self.process.kill)
-
-    def say(self, line: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> str:
-        assert self.process.stdout
-        assert select.select([self.process.stdout], [], [], PATIENCE)[0]
-        return self.process.stdout.readline().rstrip("\n")
 
 
 def test_of_two_simultaneous_starts_exactly_one_has_all_slots(stack: ExitStack) -> None:
