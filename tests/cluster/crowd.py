@@ -14,12 +14,12 @@ _AHEAD = 200  # clients that ask at once: a crowd is not a stampede
 
 
 class Crowd:
-    """``count`` connections that are kept."""
+    """``count`` connections that are kept, to a port of this host or a Unix path."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, place: int | str, count: int, host: str = "127.0.0.1") -> None:
         self._sockets: list[socket.socket] = []
         for _ in range(count):
-            self._sockets.append(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            self._sockets.append(_connect(place, host))
 
     def ask(self) -> Counter[str]:
         """Ask once on each; the first words of the answers, or how a connection failed."""
@@ -52,6 +52,15 @@ class Crowd:
     ) -> None:
         for sock in self._sockets:
             sock.close()
+
+
+def _connect(place: int | str, host: str) -> socket.socket:
+    if isinstance(place, int):
+        return socket.create_connection((host, place), PATIENCE)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(PATIENCE)
+    sock.connect(place)
+    return sock
 
 
 def _answer(sock: socket.socket) -> str:
