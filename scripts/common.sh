@@ -63,3 +63,9 @@ make_venv() {
     "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     printf '%s' "$wanted" >"$stamp"
 }
+
+# What makes pytest run tests in several processes: one more than there are cores, because most of
+# them wait most of the time. Those marked `alone` have the machine for themselves all the same.
+side_by_side() {
+    printf -- '-n %s --dist worksteal' "$(($(getconf _NPROCESSORS_ONLN) + 1))"
+}

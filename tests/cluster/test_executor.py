@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.cluster.harness import DEFAULT_APP, Cluster
 
 APP = """
@@ -81,6 +83,7 @@ def test_a_child_that_writes_to_its_dead_parents_channel_holds_nobody(cluster: C
     assert slowest_status(cluster, 0.5) < 2.0
 
 
+@pytest.mark.alone
 def test_a_worker_that_says_too_much_is_cut_short_and_counted(cluster: Cluster) -> None:
     cluster.write_app(TEXT)
     cluster.start("-w", "1")

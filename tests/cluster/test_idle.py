@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.cluster.chaos.tiers import SLACK
 from tests.cluster.harness import Cluster
 from tests.cluster.spent import Spent, by_thread, family
@@ -45,6 +47,7 @@ async def app(scope, receive, send):
 """
 
 
+@pytest.mark.alone
 def test_eight_idle_workers_cost_next_to_nothing_and_no_thread_wakes_up_often(
     cluster: Cluster,
 ) -> None:
@@ -52,6 +55,7 @@ def test_eight_idle_workers_cost_next_to_nothing_and_no_thread_wakes_up_often(
     _check_that_it_is_idle(cluster)
 
 
+@pytest.mark.alone
 def test_what_workers_share_costs_next_to_nothing_while_nobody_uses_it(cluster: Cluster) -> None:
     (cluster.directory / "app.py").write_text(SHARING)
     cluster.start("-w", "8", "--no-access-log")
@@ -75,6 +79,7 @@ def _check_that_it_is_idle(cluster: Cluster) -> None:
             assert (after - threads[pid][thread]).wakeups / took < 8
 
 
+@pytest.mark.alone
 def test_a_worker_is_ready_soon_after_its_application_is_imported(cluster: Cluster) -> None:
     cluster.start("-w", "1")
     began = time.monotonic()

@@ -96,6 +96,7 @@ def test_a_child_belongs_to_the_cluster(ready: Cluster) -> None:
     assert " MiB + 1: " in ready.tercio("status").stdout
 
 
+@pytest.mark.alone
 def test_no_request_waits_for_an_offloaded_call(ready: Cluster) -> None:
     """Q23: 0 stalled. The burning children share the cores, so the bound is generous."""
     ready.start(*QUICK, "-w", "2", "--blocked-after", "0.5")

@@ -73,6 +73,7 @@ def test_q21_no_two_requests_get_the_same_number() -> None:
 # Q23
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("name", "options", "stalls"),
     [

@@ -61,6 +61,7 @@ async def until(cluster: Cluster, pid: int, field: Field) -> None:
                 await asyncio.sleep(0.001)  # words in shared memory tell nobody
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["sleep", "spin", "behind"])
 def test_kept_connections_do_not_wait_for_a_blocked_worker(
     cluster: Cluster, loop: str, how: str

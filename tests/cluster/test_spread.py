@@ -66,6 +66,7 @@ def arrive(cluster: Cluster, stack: ExitStack, count: int, rate: float) -> list[
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("rate", [200, 1000, 100_000])
 def test_200_connections_are_spread_evenly_whatever_their_rate(
     cluster: Cluster, open_connections: ExitStack, rate: float
@@ -112,6 +113,7 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.alone
 def test_a_blocked_loop_makes_no_new_connection_wait(
     cluster: Cluster, open_connections: ExitStack
 ) -> None:

@@ -57,6 +57,7 @@ async def app(scope, receive, send):
 """
 
 
+@pytest.mark.alone
 def test_a_writer_that_is_stopped_is_killed_and_the_others_go_on(cluster: Cluster) -> None:
     cluster.write_app(APP)
     # Nothing else kills here: it is for the others' sake.

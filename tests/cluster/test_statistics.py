@@ -11,6 +11,7 @@ import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tercio.metrics import Snapshot
@@ -254,6 +255,7 @@ def test_no_total_falls_while_workers_are_killed_under_load_and_through_a_reload
     assert look(cluster)["tercio_reloads_total"] == 1
 
 
+@pytest.mark.alone
 def test_after_many_crashes_the_text_has_not_grown_and_there_are_no_files(
     cluster: Cluster,
 ) -> None:
@@ -290,6 +292,7 @@ def test_after_many_crashes_the_text_has_not_grown_and_there_are_no_files(
     assert snapshot["tercio_metrics_series_dropped"] == snapshot["tercio_metrics_entries_torn"] == 0
 
 
+@pytest.mark.alone
 def test_the_primary_pays_for_no_request(cluster: Cluster) -> None:
     cluster.write_app(APP)
     cluster.start("-w", "2", "--no-access-log", "--stats-interval", "1")

@@ -3,10 +3,12 @@
 The checker is Debian's package `spin`, which also needs a C compiler.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,8 +28,13 @@ def tools() -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         pytest.skip("no spin here, and only root on Debian can be given one")
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", *TOOLS.values()]):
-        subprocess.run(["apt-get", "-qq", *command], env=environ, check=True, timeout=300)
+    # Of several processes of a run one installs, and the others wait.
+    with (Path(tempfile.gettempdir()) / "tercio-tests-tools").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if all(map(shutil.which, TOOLS)):
+            return
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *TOOLS.values()]):
+            subprocess.run(["apt-get", "-qq", *command], env=environ, check=True, timeout=300)
 
 
 def explore(directory: Path, model: str, *defines: str) -> tuple[int, int, str]:

@@ -103,6 +103,7 @@ def test_a_history_of_calls_has_an_order_that_explains_it(kind: str, tmp_path: P
     assert linear.explains(history)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stopped_writer_holds_up_no_loop_and_its_death_undoes_its_write(
     kind: str, tmp_path: Path

@@ -49,7 +49,8 @@ def test_shared_pages_count_in_full_in_part_or_not_at_all(nursery: Nursery) -> N
     assert 16 * MIB + 24 * MIB <= seen.pss < 56 * MIB
     assert seen.uss < seen.pss < seen.rss
     assert memory.uss(child) == seen.uss
-    assert memory.pss(child) == seen.pss
+    # Its share of the interpreter is smaller when another program begins to run that, too.
+    assert memory.pss(child) == pytest.approx(seen.pss, abs=4 * MIB)
     cheap = memory.rss(child)
     assert cheap is not None
     assert abs(cheap - seen.rss) < 2 * MIB

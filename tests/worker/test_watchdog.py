@@ -18,6 +18,7 @@ def line_of(text: str) -> int:
         return next(n for n, line in enumerate(file, 1) if text in line)
 
 
+@pytest.mark.alone
 def test_the_line_that_blocks_is_named(loop: str) -> None:
     options = {"loop": loop, "blocked_after": 0.6}
     with Rig(options=options) as rig, rig.serving().connect() as client:

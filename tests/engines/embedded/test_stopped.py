@@ -42,6 +42,7 @@ def load(seconds: float, *members: Member) -> list[Any]:
     return [member.ask("lag") for member in members]
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 @pytest.mark.chaos("C25")
 @pytest.mark.timeout(120 + 600 * SECONDS[TIER])
