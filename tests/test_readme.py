@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tercio.testing import workers
-from tests.cluster.harness import MARK, PATIENCE, free_port
+from tests.cluster.harness import MARK, PATIENCE
 from tests.cluster.look import short_directory
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

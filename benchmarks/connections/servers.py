@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.connections.client import Target
 from benchmarks.http.servers import make_certificate
 from benchmarks.reload.measure import kill_session
-from tests.cluster.harness import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent

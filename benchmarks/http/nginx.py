@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.http.ask import Wrong, ask
 from benchmarks.http.servers import pin
-from tests.cluster.harness import free_port
+from tests.ports import free_port
 
 _CONFIG = """
 daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log;

@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.http.ask import Wrong, ask
 from benchmarks.http.cpu import Cpu, resident
 from benchmarks.reload.measure import kill_session
-from tests.cluster.harness import free_port
 from tests.cluster.spent import family
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 30.0  # seconds for a boot

@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.harness import Cluster, free_port
+from tests.cluster.harness import Cluster
 from tests.cluster.spent import Spent, family
+from tests.ports import free_port
 
 SETTLE = 4.0  # seconds after the last worker is up: imports, lazy starts and first beats are over
 

@@ -60,13 +60,6 @@ class Answer:
         return int(self.text.split()[1])
 
 
-def free_port() -> int:
-    """A port that nobody listens on, for clusters that follow each other on one port."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def is_free(port: int) -> bool:
     """Whether a new cluster could listen on the port."""
     try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.cluster.harness import MARK, PATIENCE, free_port
+from tests.cluster.harness import MARK, PATIENCE
+from tests.ports import free_port
 
 INTERRUPT = "\x03"
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

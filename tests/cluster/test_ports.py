@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import DEFAULT_APP, PATIENCE, QUICK, Cluster, free_port, is_free
+from tests.cluster.harness import DEFAULT_APP, PATIENCE, QUICK, Cluster, is_free
 from tests.cluster.look import (
     UnixConnection,
     connected,
@@ -23,6 +23,7 @@ from tests.cluster.look import (
     socket_fds,
     watched,
 )
+from tests.ports import free_port
 
 NewCluster = Callable[[], Cluster]
 

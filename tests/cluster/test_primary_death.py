@@ -11,9 +11,10 @@ from typing import Final
 import pytest
 
 from tests.cluster.chaos.tiers import SLACK, luck, trials
-from tests.cluster.harness import QUICK, Cluster, free_port, is_free
+from tests.cluster.harness import QUICK, Cluster, is_free
 from tests.cluster.programs import faulty
 from tests.cluster.releases import release
+from tests.ports import free_port
 
 GONE_WITHIN: Final = 2.0 * SLACK
 """Seconds until no process of a killed primary lives."""

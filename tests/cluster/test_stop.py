@@ -14,9 +14,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.cluster.chaos.tiers import SLACK, luck, trials
-from tests.cluster.harness import QUICK, Answer, Cluster, free_port, is_free
+from tests.cluster.harness import QUICK, Answer, Cluster, is_free
 from tests.cluster.programs import faulty
 from tests.cluster.releases import release
+from tests.ports import free_port
 
 KILL_GRACE = 1.0
 

@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tercio.http.asgi import Receive, Scope, Send
-from tests.cluster.harness import free_port
 from tests.http.harness import Served
 from tests.http.malformed import CASES, NEXT
+from tests.ports import free_port
 from tests.worker.rig import until
 
 _QUIET = 0.3

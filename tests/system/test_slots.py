@@ -15,8 +15,9 @@ import pytest
 from tercio.errors import AddressInUse
 from tercio.system import bpf, queues
 from tercio.system.sockets import Listener, Slots, open_listeners, parse_bind
+from tests.ports import free_port
 from tests.system import test_sockets
-from tests.system.test_sockets import PATIENCE, free_port, needs_ipv6
+from tests.system.test_sockets import PATIENCE, needs_ipv6
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux' SO_REUSEPORT groups")
 

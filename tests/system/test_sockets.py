@@ -26,6 +26,7 @@ from tercio.system.sockets import (
     tcp_bind,
     unix_bind,
 )
+from tests.ports import free_port
 
 PATIENCE = 30.0  # seconds
 
@@ -55,11 +56,6 @@ def listen(stack: ExitStack, *binds: str, permissions: int = 0o660) -> list[List
 def answers(family: int, address: object) -> bool:
     with socket.socket(family, socket.SOCK_STREAM) as client:
         return client.connect_ex(address) == 0  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class Other:

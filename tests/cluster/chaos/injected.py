@@ -11,8 +11,9 @@ from typing import Final
 import pytest
 
 from tests.cluster.chaos.tiers import PLAYED, luck, trials
-from tests.cluster.harness import QUICK, Cluster, free_port, is_free
+from tests.cluster.harness import QUICK, Cluster, is_free
 from tests.cluster.releases import release
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 

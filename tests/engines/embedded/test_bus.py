@@ -174,6 +174,7 @@ def test_no_message_is_corrupt_however_often_a_publisher_is_killed(careful: bool
 
 
 @ONLY_LINUX
+@pytest.mark.alone  # it looks at directories that all share
 def test_a_killed_publisher_leaves_nothing_behind(rings: Rings) -> None:
     assert rings.parcels is not None
     rings.parcels.hold = 0.0

