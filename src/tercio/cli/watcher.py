@@ -102,12 +102,19 @@ def main(argv: list[str]) -> None:
         ignore_permission_denied=True,
     )
     _say(f"watching {', '.join(asked.directories)} for changes")
-    for found in changes:
-        if os.getppid() != primary:
-            return
-        if found:
-            _say(f"{_named(asked, sorted({path for _, path in found}))} changed, loading")
-            os.kill(primary, signal.SIGUSR2)
+    try:
+        for found in changes:
+            if os.getppid() != primary:
+                return
+            if found:
+                _say(f"{_named(asked, sorted({path for _, path in found}))} changed, loading")
+                os.kill(primary, signal.SIGUSR2)
+    except (OSError, RuntimeError) as error:  # too many files to watch, or a directory that is gone
+        _say(
+            f"changes are no longer seen: {error}; name fewer files with --watch, or set "
+            "WATCHFILES_FORCE_POLLING=1",
+            level="ERROR",
+        )
 
 
 def _named(asked: Asked, paths: list[str]) -> str:
@@ -123,8 +130,9 @@ def _short(asked: Asked, path: str) -> str:
     return path
 
 
-def _say(text: str) -> None:
-    os.write(2, f"INFO:     {escape(text)}\n".encode(errors="replace"))
+def _say(text: str, level: str = "INFO") -> None:
+    """Write a line as the log does."""
+    os.write(2, f"{level + ':':<10}{escape(text)}\n".encode(errors="replace"))
 
 
 if __name__ == "__main__":
