@@ -114,6 +114,36 @@ def test_without_privileges_home_or_a_writable_disk_it_serves_and_is_found(
     assert cluster.stop() == 0
 
 
+@needs_root
+def test_it_lives_in_a_container_that_allows_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """All at once: process 1, uid 1000, no capability, no home, read-only but 64 MB of memory."""
+    cluster.write_app(faulty())
+    for place in (cluster.directory, *cluster.directory.parents):
+        if str(place) not in ("/", "/tmp"):
+            place.chmod(place.stat().st_mode | 0o055)
+    for name in ("HOME", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "TMPDIR"):
+        cluster.environ.pop(name, None)
+    prefix = (*with_open_home(tmp_path), *AS_PID_1, *READ_ONLY, *AS_NOBODY)
+    cluster.start("-w", "2", *QUICK, "--runtime-dir", "", prefix=prefix, wait="")
+    cluster.wait_line("all 2 workers serve")
+    (first,) = children_of(cluster.pid)
+    status = Path(f"/proc/{first}/status").read_text()
+    assert "Uid:\t1000\t1000\t1000\t1000" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert status.partition("NSpid:")[2].split()[1] == "1"
+    (found,) = Path(f"/proc/{first}/root/dev/shm").glob("tercio*/*/control.sock")
+    cluster.runtime = found.parent.parent
+    cluster.follow()
+    cluster.wait("ClusterReady")
+    for _ in range(5):
+        assert cluster.get("/orphan").status == 200
+    cluster.ask("reload")
+    cluster.wait("ReloadCommitted")
+    assert not cluster.of("WorkerDied")
+    os.kill(first, signal.SIGTERM)
+    assert cluster.wait_end() == 0
+
+
 @pytest.mark.chaos("C19")
 @pytest.mark.parametrize("redirection", ["0<&- 1>&- 2>&-", "1>/dev/full 2>&1"])
 def test_output_that_goes_nowhere_stops_nobody(cluster: Cluster, redirection: str) -> None:
