@@ -1,4 +1,4 @@
-"""The figures of docs/problems/: ``python -m examples.problems.measure q21`` (or q23, q24, q29).
+"""The figures of docs/problems/: ``python -m examples.problems.measure q21`` (or another one).
 
 From a clone, on Linux. The wrong ways and the right one take turns; each figure is the median of
 ``--rounds``.
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from examples.problems import q24_naive
+from examples.problems import endings, q24_naive
 from examples.problems.load import ask_often, cpu_seconds, own_mib
 from examples.problems.q29_collector import Collector
 from examples.problems.waits import KEPT, beside
@@ -264,14 +264,20 @@ def q29(requests: int) -> dict[str, Callable[[], Figures]]:
     }
 
 
+QUESTIONS = {
+    "q21": q21, "q22": endings.q22, "q23": q23, "q24": q24, "q25": endings.q25,
+    "q27": endings.q27, "q29": q29, "q30": endings.q30,
+}  # fmt: skip
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("question", choices=("q21", "q23", "q24", "q29"))
+    parser.add_argument("question", choices=QUESTIONS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=20_000, help="requests or messages a round")
     options = parser.parse_args()
-    ways = {"q21": q21, "q23": q23, "q24": q24, "q29": q29}[options.question](options.count)
+    ways = QUESTIONS[options.question](options.count)
     rounds: dict[str, list[Figures]] = {way: [] for way in ways}
     for _ in range(options.rounds):
         for way, measure in ways.items():

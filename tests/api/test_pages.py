@@ -84,3 +84,21 @@ def test_the_right_ways_of_the_problems_work_as_they_are_shown(
         assert await sums["total"]() == 1
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize("question", ["q22", "q25", "q27", "q30"])
+def test_the_application_of_a_problem_answers_as_it_is_shown(question: str) -> None:
+    (block,) = [each for each in pages.blocks(f"problems/{question}.md") if each.file]
+    namespace: dict[str, Any] = {"__name__": "right"}
+    exec(block.text, namespace)
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/hit", "query_string": b""}
+    asyncio.run(namespace["app"](scope, None, send))
+    assert [message.get("status") for message in sent] == [200, None]
+    # And it is what the program does.
+    program = Path(__file__).resolve().parents[2] / f"examples/problems/{question}_right.py"
+    assert "from examples.problems.plain import application" in program.read_text()

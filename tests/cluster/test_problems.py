@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from examples.problems import endings
 from examples.problems.load import ask_often
 from examples.problems.measure import AS_ELSEWHERE, flood_with_one_stopped, kill_and_wait
 from examples.problems.q29_collector import Collector
@@ -68,6 +69,30 @@ def test_q21_copies_by_messages_give_numbers_twice_and_agree_in_the_end() -> Non
 def test_q21_no_two_requests_get_the_same_number() -> None:
     with serving("q21_right") as cluster:
         assert sorted(ask(cluster, 4000)) == list(range(1, 4001))
+
+
+# Q22
+
+
+@linux
+def test_q22_a_parent_that_restarts_at_once_starts_hundreds_a_second() -> None:
+    assert endings.program("q22_naive", "--seconds", "1")["starts"] > 30
+
+
+@linux
+def test_q22_the_textbooks_throttle_stops_the_healthy_ones() -> None:
+    found = endings.program("q22_naive", "--throttle")
+    assert found["gave_up"]
+    assert found["healthy_workers_stopped"] >= 2
+
+
+def test_q22_what_cannot_start_is_tried_with_pauses_and_comes_back_when_it_is_mended() -> None:
+    found = endings.broken_for(4.0)
+    assert found["starts a second"] < 10  # of 8 slots, whose pauses grow from 0.25 to 2 s
+
+
+def test_q22_the_end_of_some_stops_no_other() -> None:
+    assert endings.six_of_eight()["healthy workers stopped"] == 0
 
 
 # Q23
@@ -136,6 +161,43 @@ def test_q24_with_block_a_publisher_waits_for_the_slow_and_nothing_is_missed() -
     assert [(r["heard"], r["missed"], r["in_order"]) for r in reports] == [(3000, 0, True)] * 2
 
 
+# Q25
+
+
+@linux
+@pytest.mark.parametrize("options", [(), ("--textbook",)], ids=["all at once", "one by one"])
+def test_q25_a_reload_by_killing_fails_requests(options: tuple[str, ...]) -> None:
+    with endings.parent_that_reloads(*options) as (port, reload):
+        found = endings.reloaded(port, reload, 1)
+    assert found["failed requests"] > 0
+    assert found["processes that answered"] > 4
+
+
+def test_q25_no_request_fails_in_a_reload() -> None:
+    found = endings.reloaded_by_tercio(2)
+    assert found["failed requests"] == 0
+    assert found["processes that answered"] > 4
+
+
+# Q27
+
+
+@linux
+def test_q27_the_heap_says_nothing_of_what_c_code_forgets() -> None:
+    found = endings.leaked("q27_naive", "--limit-max-memory", "0", mib=80)
+    assert found["own memory at most, MiB"] > 70
+    assert found["heap said at most, MiB"] < 5
+    assert found["workers replaced"] == 0
+
+
+@linux
+def test_q27_a_limit_on_the_process_replaces_those_that_leak_one_by_one() -> None:
+    found = endings.leaked("q27_right", "--limit-max-memory", "60MiB", mib=120)
+    assert found["workers replaced"] > 0
+    assert found["ready at least"] == 4
+    assert found["failed requests"] == 0
+
+
 # Q29
 
 
@@ -169,6 +231,29 @@ def test_q29_totals_are_exact_although_workers_die() -> None:
             made += kill_and_wait(cluster, slot)
         assert cluster.get_json("/total") == made
         assert f"\nhits_total {made}" in cluster.get("/metrics").decode()
+
+
+# Q30
+
+
+def test_q30_a_parent_that_serves_keeps_its_workers_from_the_port() -> None:
+    found = endings.program("q30_naive")
+    assert all("in use" in said for said in found["workers"])
+
+
+@linux
+def test_q30_a_shared_port_is_shared_with_strangers() -> None:
+    found = endings.program("q30_naive", "--share")
+    assert found["workers"] == ["listens", "listens"]
+    assert found["connections_of_a_stranger"] > 0
+
+
+def test_q30_workers_share_the_port_of_a_primary_that_serves_nothing_and_nobody_else_does() -> None:
+    found = endings.second_start()
+    assert found["answered by"] <= found["workers"]
+    assert found["primaries"] == {found["owner"]}
+    assert found["code"] == 1
+    assert f"is in use by pid {found['owner']}" in found["said"]
 
 
 @linux
