@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from tercio.core.balance import MARGIN
 
 
 def sockets(pid: int) -> set[str]:
@@ -92,3 +95,15 @@ def short_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tercio-test-", dir="/tmp") as name:
         os.chmod(name, 0o755)
         yield Path(name)
+
+
+def accepting(status: dict[str, Any]) -> set[str]:
+    """The phases of the workers that accept connections."""
+    return {worker["phase"] for worker in status["workers"] if worker["accepts"]}
+
+
+def are_level(status: dict[str, Any], total: int) -> bool:
+    """Whether those that serve have ``total``, so evenly that none gives another one any."""
+    counts: list[int] = [w["connections"] for w in status["workers"] if w["phase"] == "serving"]
+    average = total / len(counts)
+    return sum(counts) == total and all(abs(count - average) <= MARGIN for count in counts)

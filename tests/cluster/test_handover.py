@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tercio.core.balance import MARGIN
 from tests.cluster.chaos.tiers import TIER, trials
 from tests.cluster.crowd import Crowd
 from tests.cluster.harness import Cluster
 from tests.cluster.load import Load
+from tests.cluster.look import accepting, are_level
 from tests.cluster.releases import release
 
 CALM = ("--no-access-log", "--drain-quiet", "5")
@@ -34,17 +34,6 @@ def connections(cluster: Cluster) -> list[int]:
 
 def _held(status: dict[str, Any]) -> int:
     return sum(worker["connections"] for worker in status["workers"])
-
-
-def accepting(status: dict[str, Any]) -> set[str]:
-    """The phases of the workers that accept connections."""
-    return {worker["phase"] for worker in status["workers"] if worker["accepts"]}
-
-
-def are_level(status: dict[str, Any], total: int) -> bool:
-    """Whether those that serve have ``total``, so evenly that none gives another one any."""
-    counts: list[int] = [w["connections"] for w in status["workers"] if w["phase"] == "serving"]
-    return sum(counts) == total and max(counts) - min(counts) <= 2 * MARGIN
 
 
 def descriptors(cluster: Cluster) -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.cluster.chaos.tiers import SLACK
 from tests.cluster.harness import DEFAULT_APP, PATIENCE, QUICK, Cluster
+from tests.cluster.look import are_level
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux has a listener for each slot"
@@ -88,8 +89,10 @@ def test_a_new_worker_gets_its_share_of_the_connections_that_are_there(
     cluster.start("-w", "4", *QUICK, "--no-access-log")
     connections = arrive(cluster, open_connections, 40, 100_000)
     killed = cluster.pids()[1]
+    cluster.until(lambda status: are_level(status, 40))  # from now on each stays where it is
     homes = Counter(map(ask, connections))
     os.kill(killed, signal.SIGKILL)
+    cluster.wait("WorkerServing", 5)
     cluster.until(
         lambda status: (
             len(status["workers"]) == 4

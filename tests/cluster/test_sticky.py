@@ -100,7 +100,10 @@ def stack() -> Iterator[ExitStack]:
 
 def start(cluster: Cluster, *options: str, workers: int = 3, app: str = APP) -> Cluster:
     cluster.write_app(app)
-    return cluster.start("-w", str(workers), *QUICK, "--no-access-log", *options)
+    cluster.start("-w", str(workers), *QUICK, "--no-access-log", *options)
+    # Sessions are of those who say that they serve, which one does when it has heard the order.
+    cluster.until(lambda status: sum(worker["accepts"] for worker in status["workers"]) == workers)
+    return cluster
 
 
 def everywhere(cluster: Cluster, stack: ExitStack) -> list[Client]:
