@@ -10,6 +10,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
+_MADV_DONTNEED = 4
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
@@ -23,6 +24,21 @@ def prctl(option: int, argument: int) -> bool:
     # Longs, named as such: prctl is variadic and reads five whole words on every architecture.
     words = [ctypes.c_ulong(argument), *(ctypes.c_ulong(0) for _ in range(3))]
     return bool(_libc.prctl(option, *words) == 0)
+
+
+def trim() -> None:
+    """Give memory that was freed back to the system, where the C library can."""
+    with contextlib.suppress(AttributeError):
+        _libc.malloc_trim(ctypes.c_size_t(0))
+
+
+def let_go(address: int, size: int) -> None:
+    """Unmap clean pages of a file from this process; they are mapped again when they are used.
+
+    What was changed in them would be lost.
+    """
+    if sys.platform == "linux":
+        _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), _MADV_DONTNEED)
 
 
 def keep_large_blocks() -> None:

@@ -6,7 +6,6 @@ nothing to finish: the primary ends it, or the end of the primary does.
 """
 
 import faulthandler
-import gc
 import importlib
 import os
 import select
@@ -25,7 +24,7 @@ from tercio.logs import LogStreams
 from tercio.metrics import prometheus
 from tercio.system import identity, lifeline, limits, passing, signals, tee
 from tercio.system.channel import Channel
-from tercio.worker import boot, fingerprint, forkable, importer, logconfig, record
+from tercio.worker import boot, fingerprint, forkable, importer, logconfig, record, sharing
 from tercio.worker.clipping import ERROR_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 from tercio.worker.loaded import Loaded
@@ -119,8 +118,7 @@ def _settle(streams: LogStreams) -> None:
         with suppress(Exception):  # closed, or None: what it holds must not come twice
             stream.flush()
     streams.flush(_FLUSH)
-    gc.collect()
-    gc.freeze()
+    sharing.settle()
 
 
 def _serve(values: dict[str, Any], link: Link) -> int:
