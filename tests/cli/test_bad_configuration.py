@@ -58,7 +58,7 @@ MISTAKES = [
     flag("--fd x", "--fd 'x'", "whole number", "none"),
     flag("--uds-permissions 999", "--uds-permissions '999'", "octal"),
     flag("--backlog 0", "--backlog '0'", "from 1"),
-    flag("--interface asgi3", "--interface 'asgi3'", "auto, asgi or wsgi"),
+    flag("--interface asgi3", "--interface 'asgi3'", "auto, asgi, wsgi or callable"),
     flag("--server hypercorn", "--server 'hypercorn'", "expected tercio, uvicorn or granian"),
     flag("--lifespan maybe", "--lifespan 'maybe'", "auto, on or off"),
     flag("--log-level loud", "--log-level 'loud'", "critical, error", "trace"),
