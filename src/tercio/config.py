@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tercio.errors import ConfigError
 from tercio.options import Group, Option, kinds, options_of, subjects
 from tercio.options.logs import LOGS, LogOptions
+from tercio.options.sidecar import OPERATIONS, SidecarOptions
 from tercio.units import KIB, MIB
 
 APP = Group("Application", "What is served, and how it is imported.")
@@ -31,7 +32,7 @@ _FIXED = "restart the cluster to change it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(LogOptions):
+class Config(LogOptions, SidecarOptions):
     """Every option with its value. Durations are seconds, sizes are bytes."""
 
     app: str = APP.option(
@@ -615,7 +616,7 @@ class Config(LogOptions):
 
 _ORDER = (
     APP, ADDRESS, WORKERS, TLS, HTTP, LOGS, START, STOP, RESTARTS, RECYCLING, HEALTH,
-    SHARING, CLUSTER,
+    OPERATIONS, SHARING, CLUSTER,
 )  # fmt: skip
 """The groups as help and docs show them; a dataclass tells its base's fields first."""
 

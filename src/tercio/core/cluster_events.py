@@ -257,3 +257,33 @@ class BreakerClosed(Event):
     @property
     def text(self) -> str:
         return "a worker stayed ready: all slots start again"
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarStarted(Event):
+    """A process of its own answers probes and operators."""
+
+    health: tuple[str, ...]
+    admin: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        places = (("health", self.health), ("admin", self.admin))
+        said = [f"{name} at {', '.join(urls)}" for name, urls in places if urls]
+        return " and ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarDied(Event):
+    """That process ended; workers serve on, and it is started again."""
+
+    level: ClassVar[Level] = Level.WARNING
+    why: str
+    wait: float
+
+    @property
+    def text(self) -> str:
+        return (
+            f"the process that answers probes and operators {self.why}; "
+            f"it is started again in {self.wait:g} s"
+        )

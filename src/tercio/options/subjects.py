@@ -61,6 +61,22 @@ def address() -> Kind[str]:
     return Kind(parse, allowed, "ADDRESS")
 
 
+def own_address() -> Kind[str]:
+    """One address that is opened here; empty for none."""
+    inner = address()
+    allowed = "HOST:PORT, [IPV6]:PORT or unix:PATH"
+
+    def parse(raw: object) -> str:
+        if raw == "":
+            return ""
+        text = inner.parse(raw)
+        if text == "systemd" or text.startswith("fd:"):
+            raise Refused(raw)
+        return text
+
+    return Kind(parse, allowed, "ADDR")
+
+
 def _host_and_port(raw: str) -> str:
     host, colon, port = raw.rpartition(":")
     # A port alone means every IPv4 interface, as in gunicorn.

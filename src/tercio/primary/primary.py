@@ -33,6 +33,7 @@ from tercio.primary.control import LONGEST_PATH, Control, SideDoor
 from tercio.primary.executor import Executor, Unfinished
 from tercio.primary.expiry import Expiry
 from tercio.primary.footprints import Scales
+from tercio.primary.health import health_of
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of, template_of
 from tercio.primary.launching import Launching
@@ -44,6 +45,7 @@ from tercio.primary.releases import Releases
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
 from tercio.primary.signals import Signals
+from tercio.primary.sidecar import Sidecar
 from tercio.primary.statistics import Statistics
 from tercio.primary.status import status_of
 from tercio.primary.systemd import Systemd
@@ -81,6 +83,9 @@ class Primary:
             loop, journal, self.tell, self._launch, self._release_seat, self._launch_template
         )
         self._scales = Scales(loop)
+        self.letters = Letters(loop, lambda: self.cluster, self._executor.workers)
+        self._executor.on_letter = self.letters.take
+        self._sidecar = Sidecar(setup, loop, journal)
         self._sampler = Sampler(config, setup.shared.scoreboard)
         self._statistics = Statistics(setup.shared, journal)
         self._looker = Looker(
@@ -133,6 +138,7 @@ class Primary:
         try:
             self._announce()
             self._sample()
+            self._sidecar.start()
             self._look_at_writers()
             self.tell(inputs.Tick())
             self._looker.start()
@@ -147,6 +153,7 @@ class Primary:
             await control.close()
 
     def _side_door(self) -> SideDoor | None:
+            self._sidecar.close()
         """Where processes that workers start can attach, if the control socket is not theirs."""
         setup = self._setup
         if setup.identity is None or setup.state is None or setup.identity.uid == os.geteuid():
@@ -224,6 +231,11 @@ class Primary:
 
     def metrics(self) -> dict[str, object]:
         """The answer to `tercio metrics`. Raises `ControlError`."""
+    def health(self) -> dict[str, object]:
+        """The answer to `tercio health`, and to probes."""
+        min_ready = self._revisions[self.cluster.revision].config.min_ready
+        return health_of(self.cluster, min_ready)
+
         self._statistics.keep_up(self.cluster, time.monotonic())
         return self._statistics.to_json()
 
@@ -381,7 +393,8 @@ class Primary:
         """A child ended: reap it if nobody else does."""
         self._executor.look_for_ended()
         if self._reaps_strangers and not self._executor.templates.is_forking:
-            orphans.reap_strangers(self._executor.pids())
+            orphans.reap_strangers(self._executor.pids() | self._sidecar.pids)
+        self._sidecar.look_for_ended()
 
     def _announce(self) -> None:
         setup = self._setup

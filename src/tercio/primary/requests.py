@@ -52,6 +52,8 @@ class Runtime(Protocol):
 
     def metrics(self) -> dict[str, object]: ...
 
+    def health(self) -> dict[str, object]: ...
+
     def describe_config(self) -> dict[str, object]: ...
 
     def ask_reload(self) -> int: ...
@@ -88,6 +90,8 @@ class Conversation:
                 return await self._runtime.status()
             case "metrics":
                 return self._runtime.metrics()
+            case "health":
+                return self._runtime.health()
             case "config":
                 return self._runtime.describe_config()
             case "events":

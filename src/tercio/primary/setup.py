@@ -17,6 +17,7 @@ from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
 from tercio.errors import ConfigError, CouldNotStart
 from tercio.primary.balancing import Balancing, balancing_of
+from tercio.primary.doors import Doors, open_doors
 from tercio.primary.inboxes import seats_with_inboxes
 from tercio.primary.releases import Releases
 from tercio.primary.sizing import Size, size_of
@@ -58,6 +59,7 @@ class Setup:
     balancing: Balancing
     shared: Shared
     lifeline_read: int
+    doors: Doors
     lifeline_write: int
     identity: Identity | None
     host: bytes
@@ -104,6 +106,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         stack.callback(listener.close)
     claim = _claim(config)
     stack.callback(claim.release)
+    doors = open_doors(config, stack)
     workers = size.most * SEATS_PER_SLOT
     movers = seats_with_inboxes(config, workers)
     shared = Shared.create(workers + config.attached, config.ring_size, movers)
@@ -124,6 +127,7 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         balancing,
         shared,
         lifeline_read,
+        doors,
         lifeline_write,
         identity,
         os.urandom(8),

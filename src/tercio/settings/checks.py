@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from tercio.config import OPTIONS, Config
 from tercio.errors import ConfigError
+from tercio.settings.admin import admin_checks
 from tercio.settings.files import open_regular
 from tercio.settings.logconfig import read_log_config
 
@@ -34,6 +35,7 @@ def cross_checks(
     yield from _logs(config, origins, cwd)
     yield from _sticky(config, origins)
     yield from _tls(config, origins, cwd)
+    yield from admin_checks(config, cwd)
 
 
 def _callable(config: Config, origins: Mapping[str, str]) -> Iterator[str]:

@@ -22,6 +22,8 @@ from tercio.system.binds import check_unix_path
 from tercio.system.private import DIRECTORY, Unavailable, open_private, refused
 
 CONTROL, LOCK, INFO = "control.sock", "lock", "info.json"
+ADMIN_TOKEN = "admin.token"
+"""The token of the admin API that was made where no option names a file of tokens."""
 PROTOCOL = 1
 """Version of what is said over the control socket."""
 
@@ -282,7 +284,7 @@ def _pid_in(lock: int) -> int | None:
 
 def _remove_leftovers(directory: int) -> None:
     names = [name for name in os.listdir(directory) if _LOCKS_OF_WORKERS.fullmatch(name)]
-    for name in (CONTROL, INFO, _NEW_INFO, *names):
+    for name in (CONTROL, INFO, _NEW_INFO, ADMIN_TOKEN, *names):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
 

@@ -1,0 +1,1 @@
+"""The process beside the workers that answers probes, scrapes and operators."""

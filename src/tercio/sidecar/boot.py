@@ -1,0 +1,85 @@
+"""Prepare a fresh process to be the sidecar, then serve until the primary ends it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from tercio import __version__, logs
+from tercio.config import Config
+from tercio.dataplane.shared import Shared
+from tercio.http.asgi import App
+from tercio.servers.tercio import TercioServer
+from tercio.sidecar.control import Control
+from tercio.sidecar.health import Health
+from tercio.sidecar.hooks import NoCounts
+from tercio.sidecar.scrape import Scrape
+from tercio.system import lifeline, signals
+
+_CONNECTIONS = 256  # at each address: who opens more waits
+
+
+def main(argv: list[str]) -> int:
+    """Be the sidecar that the record behind descriptor ``argv[1]`` describes."""
+    # The primary stops last what shows that it stops.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    signals.unblock_all()
+    with open(int(argv[1]), "rb") as file:
+        record: dict[str, Any] = json.loads(file.read())
+    if record["version"] != __version__:
+        sys.stderr.write("tercio: was upgraded while it ran; restart the cluster\n")
+        return 1
+    lifeline.watch(record["lifeline"])
+    lifeline.set_parent_death(record["primary_pid"])
+    config = Config.from_json(record["options"])
+    logs.configure(config, "sidecar", fields={"slot": None, "generation": None})
+    asyncio.run(_serve(record, config, Shared.attach(record["shared"])))
+    return 0
+
+
+async def _serve(record: dict[str, Any], config: Config, shared: Shared) -> None:
+    control, scrape = Control(record["directory"]), Scrape(shared)
+    if record["health"]:
+        await _open(Health(control, scrape), Config(**_SERVER), record["health"])
+    reader, _ = await asyncio.open_connection(sock=socket.socket(fileno=record["pipe"]))
+    await reader.read()  # until the primary lets go
+    os._exit(0)
+
+
+_SERVER: dict[str, Any] = {
+    "access_log": False,
+    "lifespan": "off",
+    "proxy_headers": False,
+    "server_header": False,
+    "limit_connections": _CONNECTIONS,
+    "limit_head": 16 * 1024,
+    "timeout_head": 5.0,
+    "timeout_keep_alive": 75.0,
+    "ws_max_size": 1024,
+}
+"""Options of our own server, beside their defaults."""
+
+
+async def _open(app: App, config: Config, descriptors: list[int]) -> None:
+    server = TercioServer(config, _note)
+    await server.start(app, [_listener(fd) for fd in descriptors], NoCounts())
+    await server.serve()
+    _open_servers.append(server)
+
+
+_open_servers: list[TercioServer] = []
+
+
+def _listener(descriptor: int) -> socket.socket:
+    listener = socket.socket(fileno=descriptor)
+    listener.setblocking(False)
+    os.set_inheritable(descriptor, False)
+    return listener
+
+
+def _note(level: str, text: str) -> None:
+    sys.stderr.write(f"tercio sidecar: {text}\n")
