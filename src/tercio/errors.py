@@ -97,6 +97,10 @@ class MessageTooLarge(ValueTooLarge):
     """A message is larger than what one publisher may send."""
 
 
+class MessageRefused(TercioError):
+    """A worker has sent the program that launched it more than it may in a second."""
+
+
 class WrongType(TercioError, TypeError):
     """What is stored, or came, is not of the type that was asked for."""
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.api.place import Place
+from tests.cluster.conftest import cluster, new_cluster, pytest_runtest_makereport
 from tests.cluster.harness import DEFAULT_APP
+
+__all__ = ["cluster", "new_cluster", "place", "pytest_runtest_makereport"]
 
 
 @pytest.fixture

@@ -162,8 +162,8 @@ BAD = [
     (request("dump", slot="0"), "'slot' must be a whole number"),
     (request("dump", slot=77), "no worker lives in slot 77"),
     (request("events", since=True), "'since' must be a whole number"),
-    (b"x" * 70_000, "at most 65536 bytes"),
-    (b"x" * 2_000_000 + b"\n", "at most 65536 bytes"),
+    (b"x" * 100_000, "at most 98304 bytes"),
+    (b"x" * 2_000_000 + b"\n", "at most 98304 bytes"),
 ]
 
 

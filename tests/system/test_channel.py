@@ -109,10 +109,10 @@ def test_the_longest_message_passes_and_a_longer_one_is_refused_at_both_ends(
     assert speaker.send(longest) == MAX_LINE
     assert [len(str(message["text"])) for message in channel.receive()] == [MAX_LINE - 12]
     channel.send({"text": "x" * (MAX_LINE - 12)})
-    with pytest.raises(ProtocolError, match="type 'dump' is longer than 65536 bytes"):
+    with pytest.raises(ProtocolError, match="type 'dump' is longer than 98304 bytes"):
         channel.send({"type": "dump", "text": "x" * MAX_LINE})
     assert speaker.send(b"x" + longest) == MAX_LINE + 1
-    with pytest.raises(ProtocolError, match="longer than 65536 bytes"):
+    with pytest.raises(ProtocolError, match="longer than 98304 bytes"):
         channel.receive()
 
 

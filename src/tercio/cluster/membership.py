@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tercio.cluster.post import Letters, Post
 from tercio.config import Config
 from tercio.core import affinity
 from tercio.core.model import WorkerId
@@ -24,6 +25,27 @@ class Worker:
     incarnation: int = 0
     generation: int = 0
     _secret: bytes = field(default=b"", repr=False)
+    post: Post = field(default_factory=Post, repr=False, compare=False)
+    """For Tercio alone."""
+
+    def messages(self) -> Letters:
+        """Iterate over what the program that launched the cluster sends to this worker.
+
+        ``async for message in cluster.worker.messages()``; it ends when the worker is to go. Each
+        message comes to one reader. Until they are taken 256 messages of 1 MiB together wait, from
+        before the first call on; more are refused, and the sender is told. Elsewhere than in a
+        worker nothing ever comes.
+        """
+        return self.post.read()
+
+    def send_to_launcher(self, message: object) -> None:
+        """Send the program that launched the cluster a message: `Running.messages`. Never waits.
+
+        From any thread. Raises `Unencodable` and `ValueTooLarge` (64 KiB as msgpack),
+        `MessageRefused` beyond 100 messages or 1 MiB a second, and `NotInCluster` where no program
+        launched the cluster. A program that is too slow to read loses messages, and is told.
+        """
+        self.post.send(message)
 
     def affinity_token(self) -> str:
         """A new session id that names this worker: 128 random bits, fit for a cookie or a URL.

@@ -100,6 +100,7 @@ def _launch_of(record: Mapping[str, Any]) -> Launch:
         record["cli"],
         record["cwd"],
         tuple(record["python"]),
+        has_launcher="launcher" in record,
         is_development=bool(record.get("is_development")),
     )
 

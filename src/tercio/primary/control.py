@@ -28,7 +28,7 @@ LONGEST_PATH: Final = 103
 
 _MOST_CLIENTS: Final = 64
 _MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who asks and goes
-_MOST_REQUEST_BYTES: Final = 64 * 1024
+_MOST_REQUEST_BYTES: Final = 96 * 1024
 _REQUEST_WAIT: Final = 10.0  # seconds to send the request
 _ANSWER_WAIT: Final = 2.0  # seconds for the answer to a client that has closed its side
 _GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer

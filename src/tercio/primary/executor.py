@@ -20,7 +20,7 @@ from tercio.dataplane.segment import anonymous_file
 from tercio.errors import ProtocolError, SpawnFailed
 from tercio.primary.journal import Journal
 from tercio.primary.launching import Launching
-from tercio.primary.messages import input_of
+from tercio.primary.messages import Letter, Receipt, input_of
 from tercio.primary.templates import LaunchTemplate, Templates
 from tercio.primary.worker_process import WorkerProcess, record_file
 from tercio.system import cgroup, memory
@@ -75,6 +75,7 @@ class Executor:
         self._release_seat = release_seat
         self.templates = Templates(loop, journal, tell, launch_template, self._watch)
         self._oom_kills = cgroup.limits().oom_kills
+        self.on_letter: Callable[[Letter], None] = lambda letter: None
 
     def carry_out(self, command: Command) -> None:
         """Do what the supervisor wants. What fails, fails alone."""
@@ -207,7 +208,7 @@ class Executor:
             self._expect_end(worker)
         for message in messages:
             self._take(worker, message)
-        if worker.allowance.refused:
+        if worker.allowance.refused or worker.letter_allowance.refused:
             # Reading it takes time, too: the rest waits in its channel until the second is over.
             self._loop.remove_reader(worker.channel.fileno())
 
@@ -256,6 +257,9 @@ class Executor:
         if refused := worker.allowance.tell_refused():
             note = f"said {refused} things too many within a second; they are left out"
             self._journal.publish(events.WorkerWarning(worker.id, note))
+        if refused := worker.letter_allowance.tell_refused():
+            note = f"sent its launcher {refused} messages too many within a second; they are lost"
+            self._journal.publish(events.WorkerWarning(worker.id, note))
 
     def _take(self, worker: WorkerProcess, message: Mapping[str, object]) -> None:
         try:
@@ -269,6 +273,10 @@ class Executor:
             self._say(worker, meaning)
         elif isinstance(meaning, tuple):
             worker.take_dump(*meaning)
+        elif isinstance(meaning, Receipt):
+            worker.take_receipt(meaning.number, meaning.refusal)
+        elif isinstance(meaning, Letter):
+            self._pass_on(worker, meaning)
         elif worker.is_first(type(meaning)) or self._is_allowed(worker):
             match meaning:
                 case inputs.Cut():
@@ -277,6 +285,13 @@ class Executor:
                     # Now: a moment later it serves, and what it takes is no measure of the next.
                     meaning = inputs.Ready(worker.id, memory.uss(worker.process.pid))
             self._tell(meaning)
+
+    def _pass_on(self, worker: WorkerProcess, letter: Letter) -> None:
+        """Hand a message to the program that launched the cluster, unless there are too many."""
+        if worker.letter_allowance.take(self._loop.time()):
+            self.on_letter(letter)
+        elif worker.letter_allowance.refused == 1:
+            self._loop.call_later(1.0, self._listen_again, worker)
 
     def _ended(self, worker: WorkerProcess) -> None:
         """The process is gone: sweep up its group, hear its last words, take its status."""

@@ -45,6 +45,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn, directory: st
         "oom_score_adj": _oom_score(),
         "is_locked": setup.identity is not None,
         "rlimits": settings.config.resource_limits,
+        "has_launcher": setup.launch.has_launcher,
         "is_development": setup.launch.is_development,
     }
     descriptors = [

@@ -1,6 +1,7 @@
 """Read what workers say. A worker runs user code, so nothing it sends is taken on trust."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from tercio.core import events, inputs
@@ -13,8 +14,30 @@ Dump = tuple[int, str]
 """The answer to a dump request: its number and the text."""
 
 
-def input_of(who: WorkerId, message: Mapping[str, object]) -> inputs.Input | events.Event | Dump:
-    """Turn a message into an input for the supervisor, an event, or a dump.
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message to the program that launched the cluster; what is in it is not looked at."""
+
+    worker: WorkerId
+    body: str
+
+    def to_json(self) -> dict[str, object]:
+        """As the control protocol carries it."""
+        return {"kind": "Message", "worker": str(self.worker), "body": self.body}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer to a message from that program: "" when the worker has it."""
+
+    number: int
+    refusal: str
+
+
+def input_of(
+    who: WorkerId, message: Mapping[str, object]
+) -> inputs.Input | events.Event | Dump | Letter | Receipt:
+    """Turn a message into an input for the supervisor, an event, or what somebody waits for.
 
     Raises `ProtocolError` for an unknown type or a field of the wrong type.
     """
@@ -51,6 +74,10 @@ def input_of(who: WorkerId, message: Mapping[str, object]) -> inputs.Input | eve
             )
         case "dump":
             return _whole(message, "id"), _text(message, "text")
+        case "letter":
+            return Letter(who, _text(message, "body"))
+        case "receipt":
+            return Receipt(_whole(message, "id"), _text(message, "refusal"))
         case "note":
             # What a worker bothers to say at another level than "info" is never good news.
             is_news = _text(message, "level") in ("", "info")

@@ -37,6 +37,7 @@ from tercio.primary.health import health_of
 from tercio.primary.journal import Journal
 from tercio.primary.launch import launching_of, template_of
 from tercio.primary.launching import Launching
+from tercio.primary.letters import Letters
 from tercio.primary.looker import Looker
 from tercio.primary.looperrors import LoopErrors
 from tercio.primary.offloaded import offloaded
@@ -44,8 +45,8 @@ from tercio.primary.policy import policy_of
 from tercio.primary.releases import Releases
 from tercio.primary.sampler import Sampler
 from tercio.primary.setup import Setup
-from tercio.primary.signals import Signals
 from tercio.primary.sidecar import Sidecar
+from tercio.primary.signals import Signals
 from tercio.primary.statistics import Statistics
 from tercio.primary.status import status_of
 from tercio.primary.systemd import Systemd
@@ -82,10 +83,10 @@ class Primary:
         self._executor = Executor(
             loop, journal, self.tell, self._launch, self._release_seat, self._launch_template
         )
-        self._scales = Scales(loop)
         self.letters = Letters(loop, lambda: self.cluster, self._executor.workers)
         self._executor.on_letter = self.letters.take
         self._sidecar = Sidecar(setup, loop, journal)
+        self._scales = Scales(loop)
         self._sampler = Sampler(config, setup.shared.scoreboard)
         self._statistics = Statistics(setup.shared, journal)
         self._looker = Looker(
@@ -137,8 +138,8 @@ class Primary:
         signals.install()
         try:
             self._announce()
-            self._sample()
             self._sidecar.start()
+            self._sample()
             self._look_at_writers()
             self.tell(inputs.Tick())
             self._looker.start()
@@ -150,10 +151,11 @@ class Primary:
             self._attachments.close()
             if self._timer is not None:
                 self._timer.cancel()
+            self.letters.end()
             await control.close()
+            self._sidecar.close()
 
     def _side_door(self) -> SideDoor | None:
-            self._sidecar.close()
         """Where processes that workers start can attach, if the control socket is not theirs."""
         setup = self._setup
         if setup.identity is None or setup.state is None or setup.identity.uid == os.geteuid():
@@ -229,13 +231,13 @@ class Primary:
             ),
         }
 
-    def metrics(self) -> dict[str, object]:
-        """The answer to `tercio metrics`. Raises `ControlError`."""
     def health(self) -> dict[str, object]:
         """The answer to `tercio health`, and to probes."""
         min_ready = self._revisions[self.cluster.revision].config.min_ready
         return health_of(self.cluster, min_ready)
 
+    def metrics(self) -> dict[str, object]:
+        """The answer to `tercio metrics`. Raises `ControlError`."""
         self._statistics.keep_up(self.cluster, time.monotonic())
         return self._statistics.to_json()
 
@@ -392,9 +394,9 @@ class Primary:
     def reap(self) -> None:
         """A child ended: reap it if nobody else does."""
         self._executor.look_for_ended()
+        self._sidecar.look_for_ended()
         if self._reaps_strangers and not self._executor.templates.is_forking:
             orphans.reap_strangers(self._executor.pids() | self._sidecar.pids)
-        self._sidecar.look_for_ended()
 
     def _announce(self) -> None:
         setup = self._setup

@@ -27,6 +27,7 @@ from tercio.core.model import Phase, WorkerId
 from tercio.dataplane.tails import Tails
 from tercio.errors import ControlError, ExitCode
 from tercio.primary.journal import Entry, Journal
+from tercio.primary.letters import Letters
 from tercio.primary.output import Output
 
 _QUEUED_EVENTS: Final = 1000  # events a slow client may be behind; then it is told and cut off
@@ -39,6 +40,7 @@ class Runtime(Protocol):
     """What requests need of the primary."""
 
     journal: Journal
+    letters: Letters
 
     @property
     def cluster(self) -> Cluster: ...
@@ -50,9 +52,9 @@ class Runtime(Protocol):
 
     async def status(self) -> dict[str, object]: ...
 
-    def metrics(self) -> dict[str, object]: ...
-
     def health(self) -> dict[str, object]: ...
+
+    def metrics(self) -> dict[str, object]: ...
 
     def describe_config(self) -> dict[str, object]: ...
 
@@ -88,14 +90,19 @@ class Conversation:
         match request.get("do"):
             case "status":
                 return await self._runtime.status()
-            case "metrics":
-                return self._runtime.metrics()
             case "health":
                 return self._runtime.health()
+            case "metrics":
+                return self._runtime.metrics()
             case "config":
                 return self._runtime.describe_config()
             case "events":
                 return await self._events(request)
+            case "send":
+                slot = _whole(request, "slot")
+                return {"worker": str(await self._runtime.letters.send(slot, request.get("body")))}
+            case "messages":
+                return await self._runtime.letters.follow(self._emit)
             case "logs":
                 return await self._logs(request)
             case "reload":
@@ -323,6 +330,8 @@ class Conversation:
 
 def follows(request: Mapping[str, object]) -> bool:
     """Whether a request stays for what is still to happen."""
+    if request.get("do") == "messages":
+        return True
     default = {"events": True, "logs": False}.get(str(request.get("do")))
     return default is not None and bool(request.get("follow", default))
 

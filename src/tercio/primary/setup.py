@@ -39,6 +39,8 @@ class Launch:
     python: tuple[str, ...]
     files: tuple[str, ...] = ()
     """What was read at the start: a reload without it is refused."""
+    has_launcher: bool = False
+    """A program launched this cluster; workers may send it messages."""
     is_development: bool = False
     """`tercio dev`: workers have the terminal, and a fault waits for a change of the files."""
 
@@ -57,9 +59,9 @@ class Setup:
     claim: rundir.Claim
     listeners: tuple[Listener, ...]
     balancing: Balancing
+    doors: Doors
     shared: Shared
     lifeline_read: int
-    doors: Doors
     lifeline_write: int
     identity: Identity | None
     host: bytes
@@ -104,9 +106,9 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     )
     for listener in listeners:
         stack.callback(listener.close)
+    doors = open_doors(config, stack)
     claim = _claim(config)
     stack.callback(claim.release)
-    doors = open_doors(config, stack)
     workers = size.most * SEATS_PER_SLOT
     movers = seats_with_inboxes(config, workers)
     shared = Shared.create(workers + config.attached, config.ring_size, movers)
@@ -125,9 +127,9 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
         claim,
         tuple(listeners),
         balancing,
+        doors,
         shared,
         lifeline_read,
-        doors,
         lifeline_write,
         identity,
         os.urandom(8),

@@ -15,6 +15,9 @@ from tercio.system.process import ChildProcess
 
 _STACK_BYTES: Final = 48 * 1024
 
+LETTERS_A_SECOND: Final = 200
+"""Twice what a worker allows itself: its second may begin in the middle of ours."""
+
 
 class WorkerProcess:
     """One process, from its spawn until it was reaped."""
@@ -32,7 +35,9 @@ class WorkerProcess:
         self.has_reported_cut = False
         self.culprit = ""  # where its loop was last found blocked
         self.dumps: dict[int, asyncio.Future[str]] = {}  # asked for and not answered
+        self.letters: dict[int, asyncio.Future[str]] = {}  # given to it, and not taken yet
         self.allowance = Allowance()
+        self.letter_allowance = Allowance(LETTERS_A_SECOND)
         self._heard: set[type] = set()
         self._stack = stack
 
@@ -56,6 +61,12 @@ class WorkerProcess:
         if asked is not None and not asked.done():
             asked.set_result(text)
 
+    def take_receipt(self, number: int, refusal: str) -> None:
+        """An answer to a message for it; one that nobody waits for is thrown away."""
+        asked = self.letters.pop(number, None)
+        if asked is not None and not asked.done():
+            asked.set_result(refusal)
+
     def clear_stack(self) -> None:
         """Forget what the worker wrote of its stack before."""
         os.ftruncate(self._stack, 0)
@@ -70,7 +81,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Give up the descriptors, after the process was reaped."""
-        for asked in self.dumps.values():
+        for asked in (*self.dumps.values(), *self.letters.values()):
             asked.cancel()
         self.channel.close()
         self.process.close()

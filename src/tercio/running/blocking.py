@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tercio.cli.client import Message
     from tercio.running.running import Running
     from tercio.running.start import Launch
-    from tercio.running.views import Event, WorkerStatus
+    from tercio.running.views import Event, WorkerMessage, WorkerStatus
 
 T = TypeVar("T")
 
@@ -47,6 +47,15 @@ class BlockingRunning:
 
     def recycle(self, slot: int | None = None) -> tuple[str, ...]:
         return self._portal.call(self._running.recycle, slot)
+
+    def send(self, slot: int, message: object) -> None:
+        self._portal.call(self._running.send, slot, message)
+
+    def messages(self) -> "Iterator[WorkerMessage]":
+        async def read() -> "Reader[WorkerMessage]":
+            return self._running.messages()
+
+        return self._each(self._portal.call(read))
 
     def dump(self, slot: int) -> str:
         return self._portal.call(self._running.dump, slot)

@@ -3,19 +3,22 @@
 import asyncio
 import subprocess
 from collections import deque
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final
 
 from tercio.cli.client import Message, RequestFailed, Told, number, text
-from tercio.errors import ControlError, CouldNotStart, TercioError
+from tercio.cluster.post import pack, unpack
+from tercio.errors import ControlError, CouldNotStart, TercioError, WrongType
 from tercio.running.asking import ask, converse
 from tercio.running.child import Child
-from tercio.running.feed import Feed, Reader
-from tercio.running.views import Event, WorkerStatus, workers_of
+from tercio.running.feed import QUEUED, Feed, Reader
+from tercio.running.views import Event, WorkerMessage, WorkerStatus, workers_of
 
 _KEPT: Final = 1000  # events for `events(since)`
 _REST: Final = 0.25  # seconds between two looks at the workers that events have asked for
+
+_LAST_WORDS: Final = 1.0  # seconds to read what a primary that is gone has said
 
 _FAILURES: Final = frozenset(
     {"WorkerBootFailed", "SpawnFailed", "WorkerKilled", "WorkerDied", "StartGivenUp", "Stopped"}
@@ -40,6 +43,10 @@ class Running:
         """The cluster's, for `tercio status`."""
         self._workers: tuple[WorkerStatus, ...] = ()
         self._feed = Feed[Event]()
+        self._post = Feed[WorkerMessage]()
+        self._unread: deque[WorkerMessage] | None = deque(maxlen=QUEUED)  # None: somebody reads
+        self.messages_missed = 0
+        """Messages of workers that this program was too slow to take from the primary."""
         self._past: deque[Event] = deque(maxlen=_KEPT)
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,6 +96,23 @@ class Running:
         result = await self._change("recycle", slots="all" if slot is None else [slot])
         replaced = result.get("replaced")
         return tuple(map(str, replaced)) if isinstance(replaced, list) else ()
+
+    async def send(self, slot: int, message: object) -> None:
+        """Give a message to the worker that serves in a slot, for `cluster.worker.messages`.
+
+        Control traffic: what msgpack knows, 64 KiB of it at the most. Raises `Unencodable`,
+        `ValueTooLarge`, and `ControlError` when no worker serves there, when too many messages wait
+        in it, or when it does not answer.
+        """
+        await self._ask("send", slot=slot, body=pack(message))
+
+    def messages(self) -> Reader[WorkerMessage]:
+        """Iterate over what workers send by `cluster.worker.send_to_launcher`, from this call on.
+
+        The first reader begins with what came before it, a thousand messages at the most.
+        """
+        past, self._unread = self._unread, None
+        return self._post.read(past or ())
 
     async def dump(self, slot: int) -> str:
         """The threads and tasks of the worker in a slot, without stopping it."""
@@ -147,7 +171,11 @@ class Running:
         try:
             await self._child.end_at_once()
         finally:
+            if self._tasks:
+                # All has been said, and is to be read.
+                await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
             self._feed.end()
+            self._post.end()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -157,6 +185,7 @@ class Running:
         self.name = self.directory.name
         news = self._feed.read()
         self._tasks.append(asyncio.create_task(self._follow(), name="tercio-events"))
+        self._tasks.append(asyncio.create_task(self._listen(), name="tercio-messages"))
         async for event in news:
             if event.kind == "ClusterReady":
                 break
@@ -192,6 +221,28 @@ class Running:
         finally:
             self._feed.end()
             self._changed.set()
+
+    async def _listen(self) -> None:
+        """Pass on all messages of workers until the cluster ends."""
+        try:
+            async with aclosing(converse(self.directory, "messages", {})) as said:
+                async for message in said:
+                    if isinstance(message, Told):
+                        self._hear(message.event)
+        except TercioError:
+            pass  # it is gone
+        finally:
+            self._post.end()
+
+    def _hear(self, values: Message) -> None:
+        self.messages_missed = int(number(values, "missed") or 0)
+        slot, _, incarnation = text(values, "worker").partition(".")
+        with suppress(WrongType, ValueError):  # a worker can write what it wants into its channel
+            value = unpack(text(values, "body"))
+            letter = WorkerMessage(int(slot), int(incarnation), value)
+            if self._unread is not None:
+                self._unread.append(letter)
+            self._post.put(letter)
 
     def _take(self, event: Event) -> None:
         if event.kind != "Statistics":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from tercio.errors import ChannelClosed, ProtocolError, TercioError
 
-MAX_LINE = 64 * 1024  # bytes, with the newline
+MAX_LINE = 96 * 1024  # bytes, with the newline; 64 KiB of somebody's are 86 in base64
 MAX_QUEUED = 256  # messages
 DROPPABLE = frozenset({"note", "blocked"})
 

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from tercio import cluster, logs
+from tercio.cluster.post import Post
 from tercio.core.model import WorkerId
 from tercio.dataplane.scoreboard import Field
 from tercio.dataplane.shared import Shared
@@ -126,7 +127,7 @@ def _prepare(boot: BootRecord, link: Link, loaded: Loaded | None) -> tuple[Share
         streams = loaded.streams
         streams.rename(name, fields, keep)
     streams.last.append(partial(row.__setitem__, Field.LOG_DROPPED))
-    cluster.join(_membership(boot, shared))
+    cluster.join(_membership(boot, shared, Post(link.send if boot.has_launcher else None)))
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker
@@ -151,10 +152,10 @@ def _sticky(boot: BootRecord, shared: Shared) -> Sticky | None:
     )
 
 
-def _membership(boot: BootRecord, shared: Shared) -> cluster.Membership:
+def _membership(boot: BootRecord, shared: Shared, post: Post) -> cluster.Membership:
     return cluster.Membership(
         "worker",
-        cluster.Worker(boot.slot, boot.incarnation, boot.generation, boot.host),
+        cluster.Worker(boot.slot, boot.incarnation, boot.generation, boot.host, post),
         boot.name,
         boot.directory,
         boot.config,

@@ -53,6 +53,8 @@ class BootRecord:
     oom_score_adj: int | None
     rlimits: Mapping[str, int]
     is_locked: bool = False
+    has_launcher: bool = False
+    """A program launched the cluster, and hears messages of workers."""
     is_development: bool = False
 
     @property
@@ -106,6 +108,7 @@ class BootRecord:
                 oom_score_adj=values["oom_score_adj"],
                 rlimits=values["rlimits"],
                 is_locked=values.get("is_locked", False),
+                has_launcher=values.get("has_launcher", False),
                 is_development=values.get("is_development", False),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -158,6 +158,9 @@ class Worker:
             case "dump":
                 text = stacks.dump(self._title(), self._loop)
                 self._link.send({"type": "dump", "id": message.get("id"), "text": text})
+            case "letter":
+                refusal = cluster.worker.post.deliver(str(message.get("body")))
+                self._link.send({"type": "receipt", "id": message.get("id"), "refusal": refusal})
             case "reopen_logs":
                 for problem in self._streams.reopen():
                     self._link.note("warning", f"log lines go on into the old file: {problem}")
@@ -193,6 +196,7 @@ class Worker:
                     bool(message.get("close_at_once")),
                     tuple(heirs) if isinstance(heirs, list) else None,
                 )
+                cluster.worker.post.close()
                 if self._boot is not None:
                     self._boot.cancel()  # no effect once it is done
                 if self._drains is not None:
