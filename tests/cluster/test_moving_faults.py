@@ -99,7 +99,7 @@ def test_a_successor_without_descriptors_costs_no_connection(cluster: Cluster) -
 # The primary dies
 
 
-@pytest.mark.chaos("C20")
+@pytest.mark.chaos("C20", repeat=True)
 def test_a_primary_killed_in_a_hand_over_leaves_nobody_waiting(cluster: Cluster) -> None:
     """Workers end, and so do connections: those in an inbox, too."""
     cluster.write_app(release("one"))
