@@ -2,6 +2,8 @@
 
 import http.client
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cluster.harness import PATIENCE, Cluster
@@ -50,3 +52,19 @@ def test_hello_who_says_is_heard(cluster: Cluster) -> None:
     # The client has gone, and nothing holds the stop up.
     assert cluster.stop() == 0
     assert "stopped; nothing was cut" in "\n".join(cluster.lines)
+
+
+def test_launch_and_its_jobs() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "launch.py")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE + 30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "the sum of squares is 30",
+        "generation 2",
+        "workers: 3",
+        "the sum of squares is 110",
+    ]
