@@ -22,7 +22,7 @@ def test_the_dockerfile_runs_as_nobody_in_particular_and_passes_signals_on() -> 
 
 
 def test_the_command_lines_are_taken_and_end_before_they_are_killed(tercio: Tercio) -> None:
-    commands = lists(PAGE)
+    commands = [command for command in lists(PAGE) if command[1] == "run"]
     assert len(commands) == 2
     graces = [10, int(re.findall(r"terminationGracePeriodSeconds: (\d+)", PAGE)[0])]
     Path("shop").mkdir()
@@ -33,6 +33,15 @@ def test_the_command_lines_are_taken_and_end_before_they_are_killed(tercio: Terc
         config = json.loads(shown.stdout)["config"]
         assert config["stop_delay"] + config["stop_timeout"] + config["kill_grace"] < grace
         assert config["host"] == "0.0.0.0"
+
+
+def test_the_probes_name_paths_and_words_that_are_there(tercio: Tercio) -> None:
+    probed = re.findall(r"httpGet: \{ path: (\S+), port: health \}", PAGE)
+    assert sorted(probed) == ["/livez", "/readyz", "/startupz"]
+    words = tercio("health", "--help").stdout
+    for command in lists(PAGE):
+        if command[1] == "health":
+            assert all(word in words for word in command[2:])
 
 
 def test_the_defaults_that_the_table_says_fit_do(tercio: Tercio) -> None:

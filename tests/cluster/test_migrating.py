@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE, Cluster, free_port
+from tests.cluster.harness import PATIENCE, Cluster
+from tests.ports import free_port
 
 PAGES = Path(__file__).resolve().parents[2] / "docs/migrating"
 

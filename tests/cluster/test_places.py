@@ -1,17 +1,20 @@
 """Where clusters live: as PID 1, as nobody in particular, with nothing to write to."""
 
 import os
+import re
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.chaos.tiers import SLACK, luck, trials
-from tests.cluster.harness import QUICK, Cluster
+from tests.cluster.harness import PATIENCE, QUICK, Cluster
 from tests.cluster.places import AS_NOBODY, AS_PID_1, READ_ONLY, with_open_home
 from tests.cluster.programs import faulty
+from tests.ports import free_port
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or sys.platform != "linux", reason="only root makes such places"
@@ -163,3 +166,19 @@ def test_output_that_goes_nowhere_stops_nobody(cluster: Cluster, redirection: st
     cluster.wait("ReloadCommitted")
     assert cluster.get().status == 200
     assert cluster.stop() == 0
+
+
+def test_the_probes_of_the_page_on_containers_are_answered(cluster: Cluster) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/containers.md").read_text()
+    probed = re.findall(r"httpGet: \{ path: (\S+), port: health \}", page)
+    asked = re.findall(r'\["tercio", "health", ("--[a-z]+")\]', page)
+    assert len(probed) == 3
+    assert len(asked) == 2
+    port = free_port()
+    cluster.start("-w", "1", *QUICK, "--health", f"127.0.0.1:{port}")
+    for path in probed:
+        url = f"http://127.0.0.1:{port}{path}"
+        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            assert answer.status == 200
+    for word in asked:
+        assert cluster.tercio("health", word.strip('"')).returncode == 0

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.harness import PATIENCE, Cluster, free_port
+from tests.cluster.harness import PATIENCE, Cluster
+from tests.ports import free_port
 
 # What systemd does before it executes a service: one socket, as descriptor 3.
 LAUNCHER = """
