@@ -11,23 +11,21 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
-from tercio import __version__, logs
+from tercio import logs
 from tercio.config import Config
 from tercio.core import events, inputs
 from tercio.core.cluster import Cluster
 from tercio.core.commands import Command, ShowStack, Spawn, StartTemplate
 from tercio.core.health import HOLD_LIMIT
-from tercio.core.model import SEATS_PER_SLOT
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.dataplane.scoreboard import Field
 from tercio.dataplane.tails import Tails
 from tercio.errors import ConfigError, ControlError
-from tercio.primary import inboxes
+from tercio.primary import announcement
 from tercio.primary.attachments import Attachments
 from tercio.primary.control import LONGEST_PATH, Control, SideDoor
 from tercio.primary.executor import Executor, Unfinished
@@ -137,7 +135,7 @@ class Primary:
         signals = Signals(self, self._loop)
         signals.install()
         try:
-            self._announce()
+            announcement.publish(setup, self.journal)
             self._sidecar.start()
             self._sample()
             self._look_at_writers()
@@ -397,44 +395,3 @@ class Primary:
         self._sidecar.look_for_ended()
         if self._reaps_strangers and not self._executor.templates.is_forking:
             orphans.reap_strangers(self._executor.pids() | self._sidecar.pids)
-
-    def _announce(self) -> None:
-        setup = self._setup
-        for warning in setup.settings.warnings:
-            self.journal.publish(events.ConfigWarning(warning))
-        self.journal.publish(
-            events.ClusterStarted(
-                name=setup.name,
-                app=setup.settings.config.app,
-                urls=tuple(listener.url for listener in setup.listeners),
-                workers=setup.size.workers,
-                why=setup.size.why,
-                server=setup.settings.config.server,
-                engine=setup.settings.config.engine,
-                runtime_dir=setup.claim.path,
-                pid=os.getpid(),
-                version=__version__,
-            )
-        )
-        config = setup.settings.config
-        refused = [
-            *setup.balancing.warnings(setup.listeners),
-            *inboxes.warning(config, setup.size.most * SEATS_PER_SLOT),
-        ]
-        for text in (*start_warnings(config), *refused):
-            self.journal.publish(events.ConfigWarning(text))
-
-
-def start_warnings(config: Config, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """What works, and is probably not meant."""
-    warnings = []
-    if os.geteuid() == 0 and not config.user:
-        warnings.append("workers run as root: give them another user with --user")
-    in_container = os.path.exists("/.dockerenv") or "KUBERNETES_SERVICE_HOST" in environ
-    is_default = not config.bind and not config.uds and config.fd is None
-    if in_container and is_default and config.host in ("127.0.0.1", "localhost", "::1"):
-        warnings.append(
-            f"listening on {config.host} inside a container: nobody outside can connect; "
-            "use --host 0.0.0.0"
-        )
-    return warnings
