@@ -63,6 +63,11 @@ def test_tasks_that_begin_at_once_are_no_trap() -> None:
 @pytest.mark.parametrize("mutant", mutants.NAMES)
 def test_each_protection_is_needed(mutant: str, loop: str) -> None:
     options = ("--mutant", mutant, "--always", "--after", "0.009")
-    found, complaints = storm("--loop", loop, *options, "--requests", "60000")
+    # By chance: on a machine that is busy with other things one storm may pass without harm.
+    assert any(_does_harm("--loop", loop, *options, "--requests", "60000") for _ in range(3))
+
+
+def _does_harm(*options: str) -> bool:
+    found, complaints = storm(*options)
     is_exact = found["called"] == found["asked"]
-    assert found["lost"] + found["wrong"] > 0 or not is_exact or complaints
+    return bool(found["lost"] + found["wrong"] > 0 or not is_exact or complaints)
