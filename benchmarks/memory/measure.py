@@ -101,18 +101,38 @@ async def serves(port: int) -> None:
             await asyncio.sleep(0.1)
 
 
-def measure(name: str, workers: int, requests: int, rows: int) -> tuple[float, float]:
-    """MB idle, and MB after ``requests`` requests a worker."""
+def settle(pid: int, workers: int) -> None:
+    """Return when all processes are there and have had nothing to do for a while."""
+    deadline = time.monotonic() + PATIENCE
+    before: list[int] = []
+    while True:
+        time.sleep(1.5)
+        now = [cpu(each) for each in tree(pid)]
+        if len(now) > workers and sum(now) - sum(before) < 3 and len(now) == len(before):
+            return
+        assert time.monotonic() < deadline, f"{len(now)} processes"
+        before = now
+
+
+def cpu(pid: int) -> int:
+    """Ticks of 10 ms that a process has run."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def measure(name: str, workers: int, requests: int, rows: int) -> tuple[float, float, float]:
+    """MB before any request, after a few of them, and after ``requests`` a worker."""
     make, more = VARIANTS[name]
     port = free_port()
     environ = {**os.environ, "TABLE_ROWS": str(rows)}
     command = make(port, workers, *more)
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
         try:
+            settle(process.pid, workers)
+            fresh, _ = weigh(process.pid)
             asyncio.run(serves(port))
-            time.sleep(2.0)  # all workers are there, and what a start does late is done
-            idle, count = weigh(process.pid)
-            assert count >= workers + 1, f"{name}: {count} processes"
+            time.sleep(1.0)
+            idle, _ = weigh(process.pid)
             asyncio.run(ask(port, requests * workers))
             time.sleep(1.0)
             busy, _ = weigh(process.pid)
@@ -121,7 +141,7 @@ def measure(name: str, workers: int, requests: int, rows: int) -> tuple[float, f
             process.communicate(timeout=PATIENCE)
     if "--runtime-dir" in command:
         shutil.rmtree(command[command.index("--runtime-dir") + 1], ignore_errors=True)
-    return idle, busy
+    return fresh, idle, busy
 
 
 def main() -> None:
@@ -133,21 +153,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300_000, help="of the table in memory")
     parser.add_argument("--only", nargs="*", default=list(VARIANTS))
     options = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in options.only}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in options.only}
     for _ in range(options.rounds):
         for name in options.only:
-            found[name].append(measure(name, options.workers, options.requests, options.rows))
-            print(name, found[name][-1], file=sys.stderr, flush=True)
-    print(f"| {options.workers} workers, {options.rows} rows | idle | after requests | spread |")
-    print("| --- | --- | --- | --- |")
-    medians = {}
+            result = measure(name, options.workers, options.requests, options.rows)
+            found[name].append(result)
+            print(name, result, file=sys.stderr, flush=True)
+    print(
+        f"| {options.workers} workers, {options.rows} rows | fresh | first requests | "
+        f"{options.requests} requests each | spread |"
+    )
+    print("| --- | --- | --- | --- | --- |")
+    medians: dict[str, list[float]] = {}
     for name, results in found.items():
-        idle, busy = (statistics.median(column) for column in zip(*results, strict=True))
-        medians[name] = idle, busy
-        base = medians.get(name.split()[0], (idle, busy))
-        shares = f"{idle / base[0]:.2f}, {busy / base[1]:.2f}"
-        spread = max(busy for _, busy in results) - min(busy for _, busy in results)
-        print(f"| `{name}` | {idle:.0f} MB | {busy:.0f} MB ({shares}) | {spread:.1f} MB |")
+        columns = list(zip(*results, strict=True))
+        medians[name] = own = [statistics.median(column) for column in columns]
+        base = medians.get(name.split()[0], own)
+        cells = [f"{mb:.0f} MB ({mb / of:.2f})" for mb, of in zip(own, base, strict=True)]
+        spread = max(max(column) - min(column) for column in columns)
+        print(f"| `{name}` | {' | '.join(cells)} | {spread:.1f} MB |")
 
 
 if __name__ == "__main__":

@@ -41,12 +41,16 @@ def _status(pid: int, key: str) -> list[str]:
     return match.group(1).split()
 
 
+@pytest.mark.parametrize("more", [(), ("--preload",)], ids=["plain", "preload"])
 def test_workers_run_as_the_user_asked_for_and_cannot_go_back(
-    open_cluster: Cluster, tmp_path: Path
+    open_cluster: Cluster, tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     cluster = open_cluster
-    cluster.start("-w", "2", "--user", "nobody", *QUICK, prefix=with_open_home(tmp_path))
-    for pid in cluster.pids().values():
+    options = ("-w", "2", "--user", "nobody", *more, *QUICK)
+    cluster.start(*options, prefix=with_open_home(tmp_path))
+    templates = [template["pid"] for template in cluster.status()["templates"]]
+    assert len(templates) == len(more)
+    for pid in (*cluster.pids().values(), *templates):
         assert set(_status(pid, "Uid")) == {str(NOBODY)}
         assert set(_status(pid, "Gid")) == {str(NOBODY)}
         assert "0" not in _status(pid, "Groups")

@@ -91,6 +91,16 @@ def _summary(status: Message) -> Iterator[str]:
         ]
         said = f"connections moved: {', '.join(parts)}" if parts else "no connection was moved"
         yield escape(" · ".join(filter(None, (f"balance {text(balance, 'policy')}", said))))
+    for template in records(status, "templates"):
+        shared = _size(number(template, "shared_bytes"))
+        phase = "ready" if template.get("is_ready") else "starting"
+        yield (
+            f"template of generation {number(template, 'generation'):g} {phase} · "
+            f"pid {number(template, 'pid'):g} · shares {shared} · own part "
+            f"{_size(number(template, 'pss_bytes'))}"
+        )
+    if release := text(status, "release"):
+        yield escape(f"release {release}")
     yield from _certificate(status)
 
 
