@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tercio.cli.watcher import Asked
+from tests.cli.conftest import Tercio
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,14 @@ def test_a_change_counts(path: str, patterns: list[str], counts: bool) -> None:
     asked = Asked(["/srv/app"], patterns, ["/etc/shop/tercio.toml"])
     assert Asked.from_json(asked.to_json()) == asked
     assert asked.counts(path) is counts
+
+
+def test_the_help_of_dev_shows_what_dev_chooses(tercio: Tercio) -> None:
+    shown = " ".join(tercio("dev", "--help").stdout.split())
+    assert "quota and memory. [1]" in shown
+    assert "may take to finish. [0s]" in shown
+    assert "--watch-filter PATTERN" in shown
+    assert "--watch " not in tercio("run", "--help").stdout
 
 
 def test_without_its_extra_dev_says_what_to_install(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import click
 
 from tercio import settings
 from tercio.cli import launch, run, watcher
-from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
+from tercio.cli.flags import Flag, OptionsCommand, raw_options, run_parameters
 from tercio.config import DEVELOPMENT
 from tercio.errors import ConfigError
 from tercio.servers import choice
@@ -85,12 +85,23 @@ def _start_watcher(asked: watcher.Asked) -> None:
     started.returncode = 0
 
 
+def _parameters() -> list[click.Parameter]:
+    """Those of `tercio run`, whose help shows what `dev` chooses."""
+    parameters = run_parameters()
+    for parameter in parameters:
+        if isinstance(parameter, Flag) and parameter.option.field in DEFAULTS:
+            kind = parameter.option.kind
+            value = kind.parse(DEFAULTS[parameter.option.field])
+            parameter.shown_default = (kind.zero if not value else "") or kind.show(value)
+    return parameters
+
+
 command = OptionsCommand(
     "dev",
     callback=develop,
     help=develop.__doc__,
     short_help="Serve an application while it is written.",
-    params=run_parameters(),
+    params=_parameters(),
     examples=EXAMPLES,
     also_common=DEVELOPMENT,
 )

@@ -20,6 +20,7 @@ class Flag(click.Option):
     def __init__(self, option: Option) -> None:
         self.option = option
         self.shown = option.flags
+        self.shown_default = option.shown_default
         switch = option.kind.is_switch
         spellings = [*option.flags, *option.aliases]
         if switch:
@@ -42,7 +43,7 @@ class Flag(click.Option):
             shown += f" / --no-{option.flag[2:]}"
         else:
             shown += f" {option.kind.metavar}"
-        default = option.shown_default
+        default = self.shown_default
         return shown, option.help + (f"  [{default}]" if default else "")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
