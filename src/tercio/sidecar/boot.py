@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import Any
 
 from tercio import __version__, logs
@@ -13,7 +14,9 @@ from tercio.config import Config
 from tercio.dataplane.shared import Shared
 from tercio.http.asgi import App
 from tercio.servers.tercio import TercioServer
+from tercio.sidecar.admin import Admin
 from tercio.sidecar.control import Control
+from tercio.sidecar.guard import Guard
 from tercio.sidecar.health import Health
 from tercio.sidecar.hooks import NoCounts
 from tercio.sidecar.scrape import Scrape
@@ -45,6 +48,19 @@ async def _serve(record: dict[str, Any], config: Config, shared: Shared) -> None
     control, scrape = Control(record["directory"]), Scrape(shared)
     if record["health"]:
         await _open(Health(control, scrape), Config(**_SERVER), record["health"])
+    if record["admin"]:
+        # Without a file of tokens the address is this machine's: see `settings.admin`.
+        guard = Guard(
+            record["tokens"],
+            config.admin_host,
+            time.monotonic,
+            reads_freely=not config.admin_token_file,
+        )
+        tls: dict[str, Any] = {
+            "ssl_certfile": config.admin_ssl_certfile,
+            "ssl_keyfile": config.admin_ssl_keyfile,
+        }
+        await _open(Admin(control, scrape, guard), Config(**_SERVER, **tls), record["admin"])
     reader, _ = await asyncio.open_connection(sock=socket.socket(fileno=record["pipe"]))
     await reader.read()  # until the primary lets go
     os._exit(0)
