@@ -17,6 +17,22 @@ from tests.core.machine import MODULES, core_of, machine_for
 CORE = Path(tercio.core.__file__).parent
 
 MUTANTS = {
+    "a template outlives its generation": (
+        "templates",
+        """\
+        if template.generation not in wanted:""",
+        """\
+        if False:""",
+    ),
+    "workers do not wait for their template": (
+        "starts",
+        """\
+    if templates.is_awaited(cluster):
+        return
+    if cluster.rollout""",
+        """\
+    if cluster.rollout""",
+    ),
     "a predecessor is parked before its successor serves": (
         "seats",
         """\
