@@ -11,7 +11,9 @@ from tercio.core.commands import Publish, Spawn
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
 from tercio.errors import ControlError
+from tercio.primary.health import health_of
 from tercio.primary.journal import Journal
+from tercio.primary.letters import Letters
 from tercio.primary.requests import Conversation
 
 POLICY = Policy(
@@ -22,6 +24,8 @@ POLICY = Policy(
 
 class StillLife:
     """A primary whose processes never do anything, or with ``refusal`` cannot be started."""
+
+    letters: Letters  # nobody sends any
 
     def __init__(self) -> None:
         self.journal = Journal()
@@ -63,6 +67,9 @@ class StillLife:
     async def dump(self, slot: int) -> str:
         return ""
 
+    def health(self) -> dict[str, object]:
+        return health_of(self.cluster, 2)
+
     def metrics(self) -> dict[str, object]:
         return {}
 
@@ -88,3 +95,16 @@ def test_a_process_that_the_kernel_refuses_ends_the_wait_for_it() -> None:
 
 async def emit(message: Mapping[str, object]) -> None:
     """Nobody reads what is sent."""
+
+
+def test_probes_are_told_of_a_stop_at_once() -> None:
+    life = StillLife()
+    assert (life.health()["ready"], life.health()["why"]) == (True, "")
+    life.tell(inputs.StopAsked(0))
+    assert life.health()["why"] == "the cluster is stopping"
+    assert life.health()["started"] is True
+
+
+def test_after_a_scale_down_fewer_workers_are_enough() -> None:
+    life = StillLife()
+    assert health_of(life.cluster, 3)["ready"] is True  # never more than are wanted

@@ -23,7 +23,7 @@ def is_local(address: str) -> bool:
 def admin_checks(config: Config, cwd: str) -> Iterator[str]:
     """A message for each reason not to open it."""
     if not config.admin:
-        given = ("admin_token_file", "admin_host", "admin_ssl_certfile", "admin_insecure")
+        given = ("admin_token_file", "admin_host", "admin_ssl_certfile")
         for name in given:
             if getattr(config, name):
                 yield f"{name.replace('_', '-')}: expected --admin ADDRESS beside it"
