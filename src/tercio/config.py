@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tercio.errors import ConfigError
 from tercio.options import Group, Option, kinds, options_of, subjects
+from tercio.options.hooks import HOOKS, HookOptions
 from tercio.options.logs import LOGS, LogOptions
 from tercio.options.sidecar import OPERATIONS, SidecarOptions
 from tercio.units import KIB, MIB
@@ -32,7 +33,7 @@ _FIXED = "restart the cluster to change it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(LogOptions, SidecarOptions):
+class Config(LogOptions, HookOptions, SidecarOptions):
     """Every option with its value. Durations are seconds, sizes are bytes."""
 
     app: str = APP.option(
@@ -615,8 +616,8 @@ class Config(LogOptions, SidecarOptions):
 
 
 _ORDER = (
-    APP, ADDRESS, WORKERS, TLS, HTTP, LOGS, START, STOP, RESTARTS, RECYCLING, HEALTH,
-    OPERATIONS, SHARING, CLUSTER,
+    APP, ADDRESS, WORKERS, TLS, HTTP, LOGS, START, HOOKS, STOP, RESTARTS, RECYCLING,
+    HEALTH, OPERATIONS, SHARING, CLUSTER,
 )  # fmt: skip
 """The groups as help and docs show them; a dataclass tells its base's fields first."""
 

@@ -53,6 +53,7 @@ class Field(IntEnum):
     REFUSED = 28  # what never became a request, answered by the server; not among REQUESTS
     PEERS_REFUSED = 29  # connections closed as they came, as their peer had too many
     WS_THROTTLED = 30  # times a WebSocket was not read as it had sent too many messages
+    HOOK_ERRORS = 31  # hooks that failed or took too long
     BUS_SENT = 32  # messages published
     BUS_RECEIVED = 33  # messages read, wanted or not
     BUS_LOST = 34  # messages overwritten, expired or spoilt before they were read

@@ -103,6 +103,7 @@ _HELP: Final = {
     "BLOCKED": "Times that an event loop was found blocked",
     "BLOCKED_US": "How long event loops were blocked",
     "LOG_DROPPED": "Log lines that nobody read in time",
+    "HOOK_ERRORS": "Hooks of workers that failed or took too long",
     "ERRORS": "Exceptions that left the application",
     "ACCEPTED": "Connections accepted",
     "REFUSED": "Requests that no application saw, being malformed, too large or too slow",

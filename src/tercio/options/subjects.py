@@ -35,6 +35,21 @@ def target() -> Kind[str]:
     return Kind(parse, allowed, "APP")
 
 
+def hook() -> Kind[str]:
+    """A function: ``package.module:function``."""
+
+    def parse(raw: object) -> str:
+        if not isinstance(raw, str):
+            raise Refused(raw)
+        module, colon, attribute = raw.partition(":")
+        parts = (*module.split("."), *attribute.split("."))
+        if not colon or not all(part.isidentifier() for part in parts):
+            raise Refused(raw)
+        return raw
+
+    return Kind(parse, "MODULE:FUNCTION such as 'shop.hooks:warm_up'", "FUNCTION")
+
+
 def address() -> Kind[str]:
     """One address to listen on, in the notation that `system.binds` reads."""
     allowed = "HOST:PORT, [IPV6]:PORT, unix:PATH, fd:N or systemd"

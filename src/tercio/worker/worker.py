@@ -27,6 +27,7 @@ from tercio.errors import (
 )
 from tercio.handover.exchange import Exchange
 from tercio.handover.sticky import Sticky
+from tercio.hooks import HookedWorker
 from tercio.http.asgi import App
 from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
@@ -49,6 +50,7 @@ from tercio.worker import (
 )
 from tercio.worker.bootfailure import BootFailure
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
+from tercio.worker.lifehooks import LifeHooks
 from tercio.worker.link import Link
 from tercio.worker.loaded import Loaded
 from tercio.worker.otherslots import OtherSlots
@@ -74,6 +76,7 @@ class _Leave:
     close_at_once: bool
     heirs: tuple[int, ...] | None = None
     """Seats that connections go to, before any other; None: to nobody."""
+    reason: str = ""
 
 
 class Worker:
@@ -116,6 +119,10 @@ class Worker:
         self._transfers = Transfers(self._server, exchange, sticky)
         self._listeners = [socket.socket(fileno=fd) for fd in record.own]
         self._other_slots = OtherSlots(record, scoreboard, self._server)
+        who = HookedWorker(
+            record.name, record.slot, record.incarnation, record.generation, os.getpid()
+        )
+        self._life_hooks = LifeHooks(record.config, who, self._row, link.note)
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
@@ -195,6 +202,7 @@ class Worker:
                     code,
                     bool(message.get("close_at_once")),
                     tuple(heirs) if isinstance(heirs, list) else None,
+                    str(message.get("reason", "")),
                 )
                 cluster.worker.post.close()
                 if self._boot is not None:
@@ -252,6 +260,7 @@ class Worker:
                 found = self._loaded.app
             else:
                 found = importer.load(self._record.app, config.app_dir, factory=config.factory)
+            self._life_hooks.load()
             return adapt(found, config.interface, config.threads)
         except ConfigError as error:
             raise BootFailure("options", str(error)) from None
@@ -270,6 +279,8 @@ class Worker:
                 by_app = "the application cancelled the task that asked it for --ready-path"
                 return await self._give_up(BootFailure("ready", by_app))
             await self._server.stop()  # told to go before it could serve
+            self._life_hooks.leave(self._leave.reason, self._leave.limit)
+            await self._life_hooks.run("exit")
             return ExitCode.STOPPED
         if (error := self._boot.exception()) is not None:
             return await self._give_up(error)
@@ -289,7 +300,10 @@ class Worker:
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
         self._transfers.shut(for_good=self._leave.heirs is None)
-        await self._drain_all(self._leave)
+        self._life_hooks.leave(self._leave.reason, self._leave.limit)
+        async with asyncio.TaskGroup() as beside:
+            tasks.hide(beside.create_task(self._life_hooks.run("drain")))
+            await self._drain_all(self._leave)
         self._watchdog.unwatch()
         self._transfers.end_rescue()
         await self._part()
@@ -299,9 +313,16 @@ class Worker:
         """Run the application's end, and give up what others may still want."""
         await self._server.stop()
         self._transfers.close()
+        await self._life_hooks.run("exit")
         await cluster.leave()  # after the lifespan's end, which may still have something to say
 
     async def _start(self, app: App) -> None:
+        try:
+            await self._life_hooks.start()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            raise BootFailure("hook", importer.in_a_line(error), importer.explain(error)) from None
         self._transfers.prepare()
         try:
             await self._server.start(app, self._listeners, self._hooks)
@@ -320,6 +341,7 @@ class Worker:
         files = self._loaded.fingerprint if self._loaded is not None else fingerprint.take()
         self._link.send({"type": "loaded", "seconds": self._age(), "fingerprint": files})
         await readiness.wait(self._server, self._config)
+        await self._life_hooks.run("ready")
         self._link.send({"type": "ready", "seconds": self._age()})
 
     async def _drain_all(self, first: _Leave) -> None:
@@ -353,6 +375,8 @@ class Worker:
                 await self._server.stop()
         except TimeoutError:
             _log.error("the application's shut-down took longer than %g s", _FAREWELL)
+        self._life_hooks.leave("failed", _FAREWELL)
+        await self._life_hooks.run("exit")
         return code
 
     def _report(self, failure: BootFailure) -> int:
