@@ -151,6 +151,7 @@ def running(name: str, *, workers: int, tls: bool = False, lies: int = 0) -> Ite
         program, *rest = line.format(port=port, workers=workers, dir=directory).split()
         environment = {
             **os.environ,
+            "TERCIO_ALLOW_ROOT": "1",
             "BENCH_DIR": directory,
             "BENCH_PORT": str(port),
             "BENCH_WORKERS": str(workers),

@@ -24,6 +24,7 @@ def in_cluster(load: Load, board: Board) -> Iterator[Crew]:
     directory = board.path.parent
     environment = {
         **os.environ,
+        "TERCIO_ALLOW_ROOT": "1",
         "PYTHONPATH": str(ROOT),
         app.BOARD: str(board.path),
         app.LOAD: json.dumps(dataclasses.asdict(load)),

@@ -109,7 +109,12 @@ def running(
             process = subprocess.Popen(
                 [str(Path(sys.executable).with_name(program)), *rest],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": directory},
+                env={
+                    **os.environ,
+                    "TERCIO_ALLOW_ROOT": "1",
+                    "PYTHONPATH": str(ROOT),
+                    "TMPDIR": directory,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -63,7 +63,7 @@ def running(name: str) -> Iterator[tuple[int, int, Path]]:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / command.split()[0]), *command.split()[1:]],
             cwd=directory,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "TERCIO_ALLOW_ROOT": "1", "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

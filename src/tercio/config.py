@@ -12,6 +12,7 @@ from tercio.errors import ConfigError
 from tercio.options import Group, Option, kinds, options_of, subjects
 from tercio.options.hooks import HOOKS, HookOptions
 from tercio.options.logs import LOGS, LogOptions
+from tercio.options.process import PROCESS, ProcessOptions
 from tercio.options.sidecar import OPERATIONS, SidecarOptions
 from tercio.units import KIB, MIB
 
@@ -33,7 +34,7 @@ _FIXED = "restart the cluster to change it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(LogOptions, HookOptions, SidecarOptions):
+class Config(LogOptions, HookOptions, ProcessOptions, SidecarOptions):
     """Every option with its value. Durations are seconds, sizes are bytes."""
 
     app: str = APP.option(
@@ -149,19 +150,6 @@ class Config(LogOptions, HookOptions, SidecarOptions):
         0,
         kinds.whole(0, 1024, zero="the largest of twice the workers, the CPUs and 16"),
         "The most workers `tercio scale` may ask for.",
-        instead=_FIXED,
-    )
-
-    user: str = WORKERS.option(
-        "",
-        kinds.text("NAME", "a user name or number"),
-        "Run workers as this user; the addresses are opened before, as root.",
-        instead=_FIXED,
-    )
-    group: str = WORKERS.option(
-        "",
-        kinds.text("NAME", "a group name or number"),
-        "Run workers in this group instead of the user's own.",
         instead=_FIXED,
     )
 
@@ -616,7 +604,7 @@ class Config(LogOptions, HookOptions, SidecarOptions):
 
 
 _ORDER = (
-    APP, ADDRESS, WORKERS, TLS, HTTP, LOGS, START, HOOKS, STOP, RESTARTS, RECYCLING,
+    APP, ADDRESS, WORKERS, PROCESS, TLS, HTTP, LOGS, START, HOOKS, STOP, RESTARTS, RECYCLING,
     HEALTH, OPERATIONS, SHARING, CLUSTER,
 )  # fmt: skip
 """The groups as help and docs show them; a dataclass tells its base's fields first."""

@@ -27,6 +27,7 @@ def test_the_table_of_values_is_what_comes_back() -> None:
 def test_the_tests_of_the_page_on_testing_pass(tmp_path: Path) -> None:
     assert pages.write_files("testing.md", tmp_path) == ["shop.py", "test_shop.py"]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("TERCIO_", "PYTEST"))}
+    environ["TERCIO_ALLOW_ROOT"] = "1"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull]
     done = subprocess.run(
         [*command, "--rootdir", str(tmp_path), str(tmp_path)],

@@ -24,6 +24,7 @@ def tercio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tercio:
     for name in os.environ:
         if name.startswith("TERCIO_") or name in ("PORT", "WEB_CONCURRENCY", "PWD"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("TERCIO_ALLOW_ROOT", "1")
     monkeypatch.setenv("TERCIO_RUNTIME_DIR", str(tmp_path / "run"))
 
     def call(*arguments: str, env: dict[str, str] | None = None) -> Result:

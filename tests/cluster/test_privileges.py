@@ -1,9 +1,11 @@
 """A cluster that root starts: it opens the address, workers are somebody else (threat T18)."""
 
+import errno
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,9 +67,105 @@ def test_workers_run_as_the_user_asked_for_and_cannot_go_back(
     cluster.wait_no_processes()
 
 
-def test_a_cluster_of_roots_says_so(cluster: Cluster) -> None:
-    cluster.start("-w", "1")
+@pytest.mark.parametrize("options", [(), ("--user", "root"), ("--no-allow-root",)])
+def test_a_cluster_of_roots_is_refused(cluster: Cluster, options: tuple[str, ...]) -> None:
+    del cluster.environ["TERCIO_ALLOW_ROOT"]
+    cluster.start("-w", "1", *options, wait="")
+    assert cluster.wait_end() == 2
+    (said,) = cluster.lines
+    for words in ("workers would run as root", "--user NAME", "--allow-root"):
+        assert words in said
+
+
+def test_a_cluster_of_roots_that_was_asked_for_says_so(cluster: Cluster) -> None:
+    del cluster.environ["TERCIO_ALLOW_ROOT"]
+    cluster.start("-w", "1", "--allow-root")
     cluster.wait_line("workers run as root: give them another user with --user")
+
+
+def test_workers_of_another_user_need_no_leave(open_cluster: Cluster, tmp_path: Path) -> None:
+    del open_cluster.environ["TERCIO_ALLOW_ROOT"]
+    open_cluster.start("-w", "1", "--user", "nobody", prefix=with_open_home(tmp_path))
+    assert open_cluster.get().status == 200
+
+
+REGAIN = """
+import json, os
+
+def attempt(step):
+    try:
+        step()
+    except OSError as error:
+        return error.errno
+    return 0
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    steps = [lambda: os.setuid(0), lambda: os.setresuid(0, 0, 0), lambda: os.setgid(0),
+             lambda: os.setgroups([0]), lambda: os.seteuid(0), lambda: open("/etc/shadow"),
+             lambda: os.kill(os.getppid(), 0)]
+    # What a program gains by its set-user-ID bit: nothing.
+    pid = os.posix_spawn("/bin/mount", ["mount"], os.environ) if os.path.exists("/bin/mount") else 0
+    if pid:
+        os.waitpid(pid, 0)
+    body = json.dumps([attempt(step) for step in steps]).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+"""
+
+
+def test_a_worker_that_tries_to_be_root_again_gets_nowhere(
+    open_cluster: Cluster, tmp_path: Path
+) -> None:
+    open_cluster.write_app(REGAIN)
+    open_cluster.start("-w", "1", "--user", "nobody", *QUICK, prefix=with_open_home(tmp_path))
+    outcomes = json.loads(open_cluster.get().text)
+    assert outcomes
+    assert set(outcomes) <= {errno.EPERM, errno.EACCES, errno.ENOENT}
+    # All processes: the primary stays what it was, every worker has lost each of its identities.
+    for pid in open_cluster.pids().values():
+        assert set(_status(pid, "CapPrm")) == set(_status(pid, "CapAmb")) == {"0" * 16}
+        assert _status(pid, "NoNewPrivs") == ["1"]
+    assert _status(open_cluster.pid, "Uid")[0] == "0"
+
+
+def test_a_log_file_is_the_workers_to_open_again(open_cluster: Cluster, tmp_path: Path) -> None:
+    logs = open_cluster.directory / "logs"
+    logs.mkdir(mode=0o755)
+    open_cluster.start(
+        "-w", "1", "--user", "nobody", "--access-log-file", "logs/access.log", *QUICK,
+        prefix=with_open_home(tmp_path),
+    )  # fmt: skip
+    assert (logs / "access.log").stat().st_uid == NOBODY
+    assert (logs / "access.log").stat().st_mode & 0o777 == 0o640
+    (logs / "access.log").rename(logs / "moved.log")
+    os.kill(open_cluster.pid, signal.SIGUSR1)
+    open_cluster.wait("LogsReopened")
+    assert "WorkerWarning" not in open_cluster.kinds()
+    assert open_cluster.ask("reload", wait=True)["generation"] == 2
+    assert open_cluster.get().status == 200
+    assert open_cluster.stop() == 0
+    assert "GET /" in (logs / "access.log").read_text()
+
+
+def test_a_link_in_the_workers_directory_is_not_followed_by_root(
+    open_cluster: Cluster, tmp_path: Path
+) -> None:
+    target = open_cluster.directory / "target"
+    target.write_text("")
+    (open_cluster.directory / "access.log").symlink_to(target)
+    open_cluster.start(
+        "--user", "nobody", "--access-log-file", "access.log", wait="",
+        prefix=with_open_home(tmp_path),
+    )  # fmt: skip
+    assert open_cluster.wait_end() == 2
+    assert "it is a link" in "\n".join(open_cluster.lines)
+    assert target.read_text() == ""
 
 
 def test_an_unknown_user_is_a_configuration_error(cluster: Cluster) -> None:

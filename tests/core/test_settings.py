@@ -321,6 +321,9 @@ def test_a_missing_extra_is_answered_with_the_pip_line(tmp_path: Path) -> None:
 # --- what a reload may change ------------------------------------------------------------------
 
 FIXED = {
+    "allow_root",
+    "chdir",
+    "pid_file",
     "access_log_file",
     "error_log_file",
     "log_format",

@@ -173,6 +173,12 @@ def mode() -> Kind[int]:
     )
 
 
+def umask() -> Kind[int]:
+    """Permissions to take away, written as `mode` is."""
+    kind = mode()
+    return Kind(kind.parse, 'an octal mask in quotes such as "027"', "MASK", kind.show)
+
+
 def redis_url() -> Kind[str]:
     """Where a Redis or Valkey server is."""
     allowed = (

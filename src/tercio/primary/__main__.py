@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
     try:
         settings = launch.read_settings()
         config = settings.config
+        _enter(os.path.join(launch.cwd, config.chdir))
         streams = logs.configure(
             config,
             "",
@@ -64,6 +65,14 @@ def main(argv: list[str]) -> int:
 def _exit_code(error: TercioError) -> int:
     is_config = isinstance(error, ConfigError)
     return ExitCode.CONFIGURATION if is_config else ExitCode.COULD_NOT_START
+
+
+def _enter(directory: str) -> None:
+    """Relative paths of options are meant from there, as workers mean them."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise ConfigError(f"--chdir {directory}: {error.strerror}") from error
 
 
 def _check_room() -> None:

@@ -43,7 +43,7 @@ def launching_of(setup: Setup, settings: Settings, command: Spawn, directory: st
         "lifeline": setup.lifeline_read,
         "shared": shared,
         "oom_score_adj": _oom_score(),
-        "is_locked": setup.identity is not None,
+        "is_locked": setup.identity is not None and setup.identity.uid != 0,
         "rlimits": settings.config.resource_limits,
         "has_launcher": setup.launch.has_launcher,
         "is_development": setup.launch.is_development,
@@ -78,7 +78,7 @@ def template_of(
         "options": settings.config.to_json(),
         "lifeline": setup.lifeline_read,
         "oom_score_adj": _oom_score(),
-        "is_locked": setup.identity is not None,
+        "is_locked": setup.identity is not None and setup.identity.uid != 0,
     }
     return Launching(
         argv=[*setup.launch.python, "-m", "tercio.worker", "--template"],

@@ -77,7 +77,7 @@ class Primary:
             time.monotonic(),
             random.random,
         )
-        self._releases = Releases(setup.launch.cwd)
+        self._releases = Releases(setup.directory)
         self._executor = Executor(
             loop, journal, self.tell, self._launch, self._release_seat, self._launch_template
         )

@@ -24,7 +24,8 @@ from tercio.primary.sizing import Size, size_of
 from tercio.primary.statedir import StateDir, open_statedir
 from tercio.settings import Settings, load
 from tercio.system import cgroup, rundir
-from tercio.system.identity import Identity, resolve
+from tercio.system.identity import Identity, refuse_root, resolve
+from tercio.system.pidfile import PidFile
 from tercio.system.sockets import Listener, open_listeners, parse_bind
 
 _NAME_TRIES: Final = 100
@@ -74,6 +75,11 @@ class Setup:
         """The cluster's name."""
         return self.claim.name
 
+    @property
+    def directory(self) -> str:
+        """Where workers run: as named, not as resolved, so a link that moves is followed."""
+        return os.path.join(self.launch.cwd, self.settings.config.chdir)
+
     def state_record(self) -> dict[str, object]:
         """Where workers find the shared state."""
         return {} if self.state is None else self.state.to_record()
@@ -90,8 +96,10 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     config = settings.config
     if config.preload and sys.platform != "linux":
         raise ConfigError("--preload: workers can only be forked on Linux")
-    Releases(launch.cwd).check(config.release_dir)
+    Releases(os.path.join(launch.cwd, config.chdir)).check(config.release_dir)
     identity = resolve(config.user, config.group)
+    if not (config.allow_root or launch.is_development):
+        refuse_root(identity)
     size = size_of(config, cgroup.cpu_count(), cgroup.limits())
     # Listeners first: "the port is in use" is the answer that people need most.
     binds = [parse_bind(text) for text in config.binds]
@@ -117,6 +125,10 @@ def open_setup(launch: Launch, settings: Settings, stack: ExitStack) -> Setup:
     if not config.redis:
         state = open_statedir(config, os.path.dirname(claim.path), identity)
         stack.callback(state.release)
+    if config.pid_file:
+        pid_file = PidFile(os.path.abspath(config.pid_file))
+        pid_file.write()
+        stack.callback(pid_file.remove)
     lifeline_read, lifeline_write = os.pipe()
     stack.callback(os.close, lifeline_read)
     stack.callback(os.close, lifeline_write)

@@ -17,6 +17,10 @@ def cross_checks(
     config: Config, origins: Mapping[str, str], cwd: str, *, require_app: bool
 ) -> Iterator[str]:
     """A message for each contradiction; ``origins`` has the fields that were given."""
+    cwd = os.path.join(cwd, config.chdir)
+    if config.chdir and not os.path.isdir(cwd):
+        yield f"{_shown('chdir', config, origins)}: expected a directory; there is none"
+        return
     if require_app and not config.app:
         yield "app: expected the application, MODULE:ATTRIBUTE: tercio run shop.main:app"
     if isinstance(config.workers, int) and 0 < config.max_workers < config.workers:

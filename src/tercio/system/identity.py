@@ -31,12 +31,25 @@ def resolve(user: str, group: str) -> Identity | None:
     uid = entry.pw_uid if entry else os.getuid()
     groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else (gid,)
     wanted = Identity(uid, gid, groups)
+    if os.geteuid() == 0 and (uid, gid) == (0, 0):
+        return None
     if os.geteuid() != 0 and (uid, gid) != (os.geteuid(), os.getegid()):
         raise ConfigError(
             f"--user {user or uid} --group {group or gid}: only root may start workers as somebody "
             "else; start as root, or as that user without these options"
         )
     return wanted if os.geteuid() == 0 else None
+
+
+def refuse_root(identity: Identity | None) -> None:
+    """Raises `ConfigError` if workers would be root: for who asks for nothing, the safe thing."""
+    if os.geteuid() != 0 or (identity is not None and identity.uid != 0):
+        return
+    raise ConfigError(
+        "workers would run as root, and so would whatever takes one over: give them another user "
+        "with --user NAME (addresses below 1024 are opened before), or start as that user; if root "
+        "is meant, as in a container of your own, say --allow-root (TERCIO_ALLOW_ROOT=1)"
+    )
 
 
 def lock() -> None:

@@ -5,6 +5,7 @@ may by now mean another one: good for a message, not for a signal.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -118,3 +119,20 @@ def _descriptors(pid: int) -> int | None:
         return os.stat(directory).st_size or len(os.listdir(directory))
     except OSError:
         return None
+
+
+def start_time(pid: int) -> float | None:
+    """When a process began, in Unix seconds; None if that cannot be known."""
+    fields = _stat(pid)
+    boot = re.search(rb"^btime (\d+)$", _machine_stat(), re.MULTILINE)
+    if fields is None or boot is None:
+        return None
+    return int(boot[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine_stat() -> bytes:
+    try:
+        with open("/proc/stat", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

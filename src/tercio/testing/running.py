@@ -93,7 +93,9 @@ def workers(
             app, "-w", str(n), "--port", "0",
             "--name", "test", "--runtime-dir", name, *options,
         ]  # fmt: skip
-        launch = Launch(_parsed(arguments), os.fspath(cwd), env or {}, output, timeout)
+        # Tests run as whoever calls them, and in most containers that is root.
+        environ = {"TERCIO_ALLOW_ROOT": "1", **(env or {})}
+        launch = Launch(_parsed(arguments), os.fspath(cwd), environ, output, timeout)
         try:
             launched = stack.enter_context(launch)
         except (ConfigError, CouldNotStart) as error:

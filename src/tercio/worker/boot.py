@@ -108,6 +108,8 @@ def _prepare(boot: BootRecord, link: Link, loaded: Loaded | None) -> tuple[Share
     signal.signal(signal.SIGTERM, link.on_signal)
     signal.signal(signal.SIGINT, _do_nothing)
     config = boot.config
+    if config.umask is not None:
+        os.umask(config.umask)
     shared = Shared.attach(boot.shared, boot.seat)
     row = shared.scoreboard.row(boot.seat)
     keep = None
