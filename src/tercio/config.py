@@ -159,6 +159,9 @@ class Config(LogOptions, HookOptions, ProcessOptions, SidecarOptions):
     ssl_keyfile_password: str = TLS.option(
         "", kinds.text("TEXT"), "Password of the private key.", secret=True
     )
+    ssl_keyfile_password_file: str = TLS.option(
+        "", kinds.text("FILE", "a file"), "Read the password of the private key from this file."
+    )
     ssl_certfile: str = TLS.option(
         "",
         kinds.text("FILE", "a file"),
@@ -476,6 +479,12 @@ class Config(LogOptions, HookOptions, ProcessOptions, SidecarOptions):
         secret=True,
         instead=_FIXED,
     )
+    redis_file: str = SHARING.option(
+        "",
+        kinds.text("FILE", "a file"),
+        "Read --redis from this file, which keeps its password out of sight.",
+        instead=_FIXED,
+    )
     redis_prefix: str = SHARING.option(
         "tercio:",
         kinds.text("PREFIX", "text"),
@@ -583,6 +592,12 @@ class Config(LogOptions, HookOptions, ProcessOptions, SidecarOptions):
     def resource_limits(self) -> dict[str, int]:
         """``worker_limit`` as numbers: bytes, descriptors, seconds."""
         return subjects.resource_limits(self.worker_limit)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values of all options that nobody else should see."""
+        values = (getattr(self, name) for name, option in OPTIONS.items() if option.secret)
+        return tuple(str(value) for value in values if value)
 
     def to_json(self, *, redacted: bool = False) -> dict[str, object]:
         """Every field as JSON would hold it; ``redacted`` for what leaves the cluster."""

@@ -340,6 +340,7 @@ FIXED = {
     "runtime_dir",
 }
 FIXED |= {"workers", "max_workers", "user", "group"}
+FIXED |= {"redis_file"}
 FIXED |= {"state_dir", "state_size", "state_sync", "redis", "redis_prefix", "ring_size", "attached"}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tercio import settings
+from tercio import redaction, settings
 from tercio.cli import launch, machine
 from tercio.cli.client import Message, number, record, text
 from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
@@ -61,7 +61,7 @@ def try_app(found: Settings, cwd: str, environ: Mapping[str, str]) -> Message:
     # The report has a pipe of its own: an application may print, and its output is shown as it is.
     process = subprocess.Popen(
         [*python, "-m", "tercio.cli.trial", str(writer), json.dumps(asked)],
-        cwd=cwd,
+        cwd=os.path.join(cwd, found.config.chdir),
         env={**found.environ_additions, **environ},
         pass_fds=(writer,),
     )
@@ -90,7 +90,12 @@ def try_app(found: Settings, cwd: str, environ: Mapping[str, str]) -> Message:
     except ValueError:
         how = f"signal {-status}" if status < 0 else f"status {status}"
         return {"ok": False, "error": f"its import ended the interpreter with {how}"}
-    return message if isinstance(message, dict) else {"ok": False, "error": repr(message)}
+    if not isinstance(message, dict):
+        return {"ok": False, "error": repr(message)}
+    # Its error may hold what the application was told in confidence.
+    redaction.learn(config.secrets)
+    redaction.learn_environ({**found.environ_additions, **environ})
+    return {key: redaction.redacted(value) for key, value in message.items()}
 
 
 def _show_app(app: str, result: Message) -> None:

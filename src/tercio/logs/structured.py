@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from tercio.logs.account import Account
+from tercio.redaction import redact, redacted
 from tercio.system.lines import LINE_BYTES
 
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
@@ -114,6 +115,8 @@ def moment(seconds: float) -> str:
 
 def line(fields: Mapping[str, object]) -> str:
     """One object in one line, ASCII and without control characters, cut to what a pipe takes."""
+    # Before JSON's escapes, which would hide a secret from this, too.
+    fields = {name: redacted(value) for name, value in fields.items()}
     text = _dumped(fields)
     if len(text) < LINE_BYTES:
         return text
@@ -153,7 +156,7 @@ def _dumped(fields: Mapping[str, object]) -> str:
     except (TypeError, ValueError, RecursionError):
         # Keys that are no text, a ring, NaN: what is no plain value is told as text.
         text = json.dumps({str(name): _plain(value) for name, value in fields.items()})
-    return text.replace("\x7f", "\\u007f")
+    return redact(text.replace("\x7f", "\\u007f"))
 
 
 def _plain(value: object) -> object:

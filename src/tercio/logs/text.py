@@ -4,6 +4,7 @@ import http
 import logging
 import re
 
+from tercio.redaction import redact
 from tercio.system.lines import escape
 
 TRACE = 5
@@ -49,7 +50,7 @@ class LineFormatter(logging.Formatter):
             if detail:
                 rest.extend(escape(line) for line in detail.rstrip("\n").split("\n"))
         lines.extend(f"    {line}" if _LOOKS_LIKE_A_RECORD.match(line) else line for line in rest)
-        return "\n".join(lines)
+        return redact("\n".join(lines))
 
     def _message(self, record: logging.LogRecord) -> str:
         """Return the message, harmless but for the ends of its lines."""

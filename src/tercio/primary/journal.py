@@ -8,13 +8,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from tercio.core.events import ClusterStarted, Event, Level
 from tercio.core.model import WorkerId
 from tercio.logs import EVENT, is_structured
 from tercio.primary.banner import banner
+from tercio.redaction import redacted
 
 KEPT: Final = 1000
 
@@ -48,6 +49,17 @@ class Entry:
         }
 
 
+def _without_secrets(event: Event) -> Event:
+    changed = {}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, str | tuple) and not isinstance(value, WorkerId):
+            hidden = redacted(value)
+            if hidden != value:
+                changed[field.name] = hidden
+    return replace(event, **changed) if changed else event
+
+
 Listener = Callable[[Entry], None]
 
 
@@ -62,7 +74,8 @@ class Journal:
         self._last_traceback = ""
 
     def publish(self, event: Event) -> None:
-        """Number, keep and log an event, and pass it on."""
+        """Number, keep and log an event, and pass it on; no secret leaves with it."""
+        event = _without_secrets(event)
         entry = Entry(self._next, time.time(), event)
         self._next += 1
         if not event.is_passing:

@@ -7,6 +7,7 @@ from typing import Final
 from tercio.core import events, inputs
 from tercio.core.model import WorkerId
 from tercio.errors import ProtocolError
+from tercio.redaction import redact
 
 _LARGEST: Final = 2**53
 
@@ -91,7 +92,7 @@ def _text(message: Mapping[str, object], key: str) -> str:
     value = message.get(key, "")
     if not isinstance(value, str):
         raise ProtocolError(f"sent {key!r} that is no text")
-    return value
+    return redact(value)
 
 
 def _number(message: Mapping[str, object], key: str) -> float:

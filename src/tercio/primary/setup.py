@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from tercio import redaction
 from tercio.config import Config
 from tercio.core.model import SEATS_PER_SLOT
 from tercio.dataplane.shared import Shared
@@ -47,7 +48,10 @@ class Launch:
 
     def read_settings(self) -> Settings:
         """Read flags, environment and files as they are now. Raises `ConfigError`."""
-        return load(self.cli, os.environ, self.cwd, expected_files=self.files)
+        settings = load(self.cli, os.environ, self.cwd, expected_files=self.files)
+        redaction.learn(settings.config.secrets)
+        redaction.learn_environ({**settings.environ_additions, **os.environ})
+        return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,11 @@ def open_regular(path: str) -> BinaryIO:
     return open(fd, "rb")
 
 
+def read_secret(path: str) -> str:
+    """The text of a file that holds one secret, without the line end that editors add."""
+    return _read_text(path).removesuffix("\n").removesuffix("\r")
+
+
 def _read_text(path: str) -> str:
     with open_regular(path) as file:
         data = file.read(_LARGEST_BYTES + 1)

@@ -5,6 +5,7 @@ key, value, place and what is allowed, for all mistakes at once. Reads files; ch
 """
 
 import difflib
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,13 @@ from tercio.options import ATTACH_VARIABLE, PREFIX, Option
 from tercio.options.elsewhere import answer_to
 from tercio.options.kinds import Refused
 from tercio.settings.checks import cross_checks
-from tercio.settings.files import ConfigFile, is_secret, read_config_file, read_env_file
+from tercio.settings.files import (
+    ConfigFile,
+    is_secret,
+    read_config_file,
+    read_env_file,
+    read_secret,
+)
 
 # Set for other parts of Tercio, or answered below; no options.
 _OTHER_VARIABLES = frozenset({ATTACH_VARIABLE, "TERCIO_REQUIRE", "TERCIO_CONFIG"})
@@ -95,6 +102,7 @@ def load(
         if best is not None and (parsed := _parse(option, best, errors)) is not None:
             values[name], given[name] = parsed[0], best
 
+    _secrets_from_files(values, given, os.path.join(cwd, str(values.get("chdir", ""))), errors)
     _one_address(values, given, errors)
     if values.get("interface") == "callable":
         _as_bind(values, given)
@@ -254,6 +262,31 @@ def _parse(option: Option, given: _Given, errors: list[str]) -> tuple[object] | 
     except Refused as refused:
         errors.append(given.error(option, refused))
         return None
+
+
+def _secrets_from_files(
+    values: dict[str, object], given: dict[str, _Given], cwd: str, errors: list[str]
+) -> None:
+    """Read ``redis`` from the file that ``redis_file`` names, and so on; the higher rank wins."""
+    for name, option in OPTIONS.items():
+        path = values.get(f"{name}_file") if option.secret else None
+        if not isinstance(path, str) or not path:
+            continue
+        by_file = given[f"{name}_file"]
+        plain = given.get(name) if values.get(name) else None
+        if plain is not None and plain.rank == by_file.rank:
+            errors.append(f"{by_file.shown}{_short(path)}: expected it or {option.key}, not both")
+        if plain is not None and plain.rank >= by_file.rank:
+            continue
+        try:
+            content = read_secret(os.path.join(cwd, path))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error.reason
+            errors.append(f"{by_file.shown}{_short(path)}: expected a file with it; {reason}")
+            continue
+        read = _Given(content, path, by_file.rank, f"{by_file.shown}{_short(path)}: ")
+        if (parsed := _parse(option, read, errors)) is not None:
+            values[name], given[name] = parsed[0], read
 
 
 def _one_address(values: dict[str, object], given: dict[str, _Given], errors: list[str]) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from tercio import cluster, logs
+from tercio import cluster, logs, redaction
 from tercio.cluster.post import Post
 from tercio.core.model import WorkerId
 from tercio.dataplane.scoreboard import Field
@@ -108,6 +108,8 @@ def _prepare(boot: BootRecord, link: Link, loaded: Loaded | None) -> tuple[Share
     signal.signal(signal.SIGTERM, link.on_signal)
     signal.signal(signal.SIGINT, _do_nothing)
     config = boot.config
+    redaction.learn(config.secrets)
+    redaction.learn_environ(os.environ)
     if config.umask is not None:
         os.umask(config.umask)
     shared = Shared.attach(boot.shared, boot.seat)

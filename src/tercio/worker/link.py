@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from tercio.errors import ChannelClosed, ProtocolError
+from tercio.redaction import redacted
 from tercio.system import signals
 from tercio.system.channel import Channel, ChannelFull
 from tercio.worker.clipping import fitting
@@ -41,6 +42,8 @@ class Link:
 
     def send(self, message: Mapping[str, object]) -> None:
         """Queue a message; never waits, never raises for a primary that is gone or stuck."""
+        # Tracebacks and stacks, most of all.
+        message = {key: redacted(value) for key, value in message.items()}
         try:
             try:
                 self._channel.send(message)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from tercio import cluster
+from tercio import cluster, redaction
 from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
 from tercio.errors import (
     AppNotFound,
@@ -142,6 +142,7 @@ class Worker:
             except BootFailure as failure:
                 return self._end(self._report(failure))
             self._is_importing = False
+            redaction.learn_environ(os.environ)
             self._streams.restore()  # an import that configures logging silences other loggers
             life = tasks.hide(self._loop.create_task(self._live(app), name="tercio-life"))
             code = turning.turn(self._loop, life)
@@ -380,6 +381,7 @@ class Worker:
         return code
 
     def _report(self, failure: BootFailure) -> int:
+        redaction.learn_environ(os.environ)  # the application may have read a file of them
         self._link.send(
             {
                 "type": "failed",
