@@ -1,5 +1,7 @@
 """The health address: probes and scrapes, for whoever comes. It changes nothing."""
 
+import asyncio
+
 from tercio.errors import ControlError
 from tercio.http.asgi import Receive, Scope, Send
 from tercio.sidecar.answers import Answer, Refused, as_text
@@ -7,6 +9,7 @@ from tercio.sidecar.control import Control
 from tercio.sidecar.scrape import Scrape
 
 _PATIENCE = 2.0  # seconds; Kubernetes waits one for a probe, and asks three times
+_AT_ONCE = 8  # questions to the primary
 
 
 class Health:
@@ -15,6 +18,8 @@ class Health:
     def __init__(self, control: Control, scrape: Scrape) -> None:
         self._control = control
         self._scrape = scrape
+        # Strangers may come here: they must not take all places at the control socket.
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -34,7 +39,8 @@ class Health:
         if path == "/metrics":
             return await self._scrape.answer(header(scope, b"accept"))
         try:
-            health = await self._control.ask("health", limit=_PATIENCE)
+            async with asyncio.timeout(_PATIENCE), self._turns:
+                health = await self._control.ask("health")
         except (OSError, TimeoutError, ControlError) as error:  # it is stopped, or gone
             return as_text(f"the primary does not answer: {error or 'it took too long'}", 503)
         if path == "/livez":
