@@ -341,6 +341,15 @@ FIXED = {
 }
 FIXED |= {"workers", "max_workers", "user", "group"}
 FIXED |= {"redis_file"}
+FIXED |= {
+    "health",
+    "admin",
+    "admin_token_file",
+    "admin_host",
+    "admin_ssl_certfile",
+    "admin_ssl_keyfile",
+    "admin_insecure",
+}
 FIXED |= {"state_dir", "state_size", "state_sync", "redis", "redis_prefix", "ring_size", "attached"}
 
 
