@@ -3,6 +3,7 @@
 It is asked again and again with what the slots look like, and compares with the time before.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -172,7 +173,7 @@ class Balance:
             self._rests.clear()
             return []
         lacking = {
-            slot.seat: int(average - slot.connections)
+            slot.seat: math.ceil(average) - slot.connections
             for slot in able
             if slot.seat is not None and slot.connections < average
         }
