@@ -151,11 +151,15 @@ class Request(Response):
 
     @property
     def is_unbegun(self) -> bool:
-        """Whether the task has not taken its first step."""
+        """Whether the task has not taken its first step.
+
+        What a task factory of the application has wrapped may have begun, whatever the task says.
+        """
         if self.task is None:
             return False
         coroutine = cast("Coroutine[Any, Any, None]", self.task.get_coro())
-        return inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+        is_ours = getattr(coroutine, "cr_code", None) is Request._run.__code__
+        return is_ours and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
     @property
     def was_cancelled(self) -> bool:
