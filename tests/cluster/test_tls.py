@@ -113,7 +113,7 @@ class Clients:
         assert isinstance(made.sock, ssl.SSLSocket)
         shown = made.sock.getpeercert()
         assert shown is not None
-        names = [str(value) for kind, value in shown["subjectAltName"] if kind == "DNS"]
+        names = [str(each[1]) for each in shown["subjectAltName"] if each[0] == "DNS"]
         with self._changed:
             self.names += names
             self._changed.notify_all()
