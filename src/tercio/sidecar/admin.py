@@ -1,5 +1,6 @@
 """The admin address: the control verbs as an HTTP API, behind its guard."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from tercio.sidecar.sessions import COOKIE, LASTS
 from tercio.sidecar.stream import States, Viewers
 
 _MOST_BODY: Final = 16 * 1024
+_AT_ONCE: Final = 8  # questions to the primary by those who read
+_PATIENCE: Final = 2.0  # seconds that one of them waits for its turn
 _LONGEST: Final = 3600.0  # seconds; the primary ends a reload long before
 
 _log = logging.getLogger("tercio")
@@ -31,6 +34,8 @@ class Admin:
         self._control = control
         self._scrape = scrape
         self._guard = guard
+        # Who reads may need no token: the places at the control socket are for others, too.
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._viewers = Viewers(control, States(control, scrape))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,9 +68,9 @@ class Admin:
             case "metrics":
                 return await self._scrape.answer(header(scope, b"accept"))
             case "dump_of":
-                return as_json(await self._control.ask("dump", {"slot": slot}))
+                return as_json(await self._read("dump", {"slot": slot}))
             case "status" | "config":
-                return as_json(await self._control.ask(route.name))
+                return as_json(await self._read(route.name))
         body = await _body(receive, route)
         match route.name:
             case "login":
@@ -75,6 +80,16 @@ class Admin:
                 return as_json({}, headers={"set-cookie": _cookie(scope, "", 0)})
             case _:
                 return await self._order(route, body, visitor)
+
+    async def _read(
+        self, do: str, arguments: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
+        async with asyncio.timeout(_PATIENCE):
+            await self._turns.acquire()
+        try:
+            return await self._control.ask(do, arguments)
+        finally:
+            self._turns.release()
 
     async def _order(self, route: Route, body: Mapping[str, object], visitor: Visitor) -> Answer:
         _log.info("admin: %s asks for %s %s", visitor.name, route.name, json.dumps(body))

@@ -1,6 +1,7 @@
 """Prepare a fresh process to be the sidecar, then serve until the primary ends it."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -23,12 +24,13 @@ from tercio.sidecar.scrape import Scrape
 from tercio.system import lifeline, signals
 
 _CONNECTIONS = 256  # at each address: who opens more waits
+_PEER_CONNECTIONS = 64  # of them for one address of clients: nobody is to keep the others out
 
 
 def main(argv: list[str]) -> int:
     """Be the sidecar that the record behind descriptor ``argv[1]`` describes."""
-    # The primary stops last what shows that it stops.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    # The primary stops last what shows that it stops; log files are not this process' own.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signals.unblock_all()
     with open(int(argv[1]), "rb") as file:
@@ -39,7 +41,10 @@ def main(argv: list[str]) -> int:
     lifeline.watch(record["lifeline"])
     lifeline.set_parent_death(record["primary_pid"])
     config = Config.from_json(record["options"])
-    logs.configure(config, "sidecar", fields={"slot": None, "generation": None})
+    # To stderr, whatever files there are: those belong to the workers' user, who may have put a
+    # link in their place, and this process may be root.
+    plain = dataclasses.replace(config, error_log_file="", access_log_file="")
+    logs.configure(plain, "sidecar", fields={"slot": None, "generation": None})
     asyncio.run(_serve(record, config, Shared.attach(record["shared"])))
     return 0
 
@@ -72,9 +77,10 @@ _SERVER: dict[str, Any] = {
     "proxy_headers": False,
     "server_header": False,
     "limit_connections": _CONNECTIONS,
+    "limit_peer_connections": _PEER_CONNECTIONS,
     "limit_head": 16 * 1024,
     "timeout_head": 5.0,
-    "timeout_keep_alive": 75.0,
+    "timeout_keep_alive": 2.0,
     "ws_max_size": 1024,
 }
 """Options of our own server, beside their defaults."""
