@@ -1,5 +1,6 @@
 """gunicorn's access format: the same text that gunicorn makes of it, and harmless."""
 
+import base64
 import os
 import re
 from typing import Any
@@ -87,3 +88,12 @@ def test_a_broken_authorization_names_nobody(authorization: bytes) -> None:
 def test_a_format_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(Refused):
         subjects.access_format().parse(text)
+
+
+def test_backslashes_and_spaces_of_a_client_shift_no_field() -> None:
+    headers = [
+        (b"authorization", b"Basic " + base64.b64encode(b"bob 200 -:secret")),
+        (b"referer", b'x\\" "forged'),
+    ]
+    made = line('%(u)s "%(f)s" "%(a)s"', headers=headers)
+    assert made == r'bob%20200%20- "x\\\" \"forged" "-"'

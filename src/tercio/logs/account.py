@@ -124,7 +124,7 @@ def _found(headers: _Headers, name: str) -> str:
 _ATOMS: Final[Mapping[str, Callable[[Account], object]]] = {
     "h": lambda account: account.host,
     "l": lambda account: "-",
-    "u": lambda account: account.user,
+    "u": lambda account: account.user.replace(" ", "%20"),  # it stands unquoted
     "t": lambda account: time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(account.time)),
     "r": lambda account: account.request_line,
     "m": lambda account: account.method,
@@ -147,7 +147,8 @@ _ATOMS: Final[Mapping[str, Callable[[Account], object]]] = {
 class AtomsFormatter(logging.Formatter):
     """gunicorn's ``--access-logformat``; the line has nothing before it, as there.
 
-    What clients chose cannot end a quoted part: a quotation mark gets a backslash, as there.
+    What clients chose cannot end a quoted part: a quotation mark gets a backslash, as there, and so
+    does a backslash.
     """
 
     def __init__(self, text: str) -> None:
@@ -177,7 +178,7 @@ def _part(piece: str) -> str | Callable[[Account], str]:
     def value(account: Account) -> str:
         found = find(account)
         text = "-" if found == "" else str(found)
-        return escape(text).replace('"', '\\"')
+        return escape(text.replace("\\", "\\\\")).replace('"', '\\"')
 
     return value
 
