@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.cluster.harness import PATIENCE, QUICK, Cluster
 from tests.cluster.look import short_directory
 from tests.cluster.probing import ask
 from tests.cluster.programs import faulty
+from tests.ports import free_port
 
 STUCK_STOP = """
 import asyncio
@@ -143,3 +145,18 @@ def test_a_taken_address_is_told_before_any_worker_starts(cluster: Cluster) -> N
 
 def test_without_a_cluster_the_answer_of_a_probe_is_1(cluster: Cluster) -> None:
     assert cluster.tercio("health").returncode == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address")
+def test_a_stranger_with_many_connections_keeps_no_probe_out(cluster: Cluster) -> None:
+    port = free_port()
+    cluster.write_app(faulty())
+    cluster.start("-w", "1", *QUICK, "--health", f"127.0.0.1:{port}")
+    with ExitStack() as stack:
+        for _ in range(300):
+            held = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            held.sendall(b"GET /livez HTTP/1.1\r\n")
+        source = ("127.0.0.2", 0)
+        with socket.create_connection(("127.0.0.1", port), PATIENCE, source) as probe:
+            probe.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert probe.recv(1000).startswith(b"HTTP/1.1 200 ")

@@ -53,7 +53,7 @@ def test_gunicorns_own_format() -> None:
     [
         ("%(m)s", "POST"), ("%(U)s", "/k%C3%A4se"), ("%(q)s", "a=1"), ("%(H)s", "HTTP/1.1"),
         ("%(s)s", "201"), ("%(B)s", "12"), ("%(T)s", "1"), ("%(M)s", "1234"), ("%(D)s", "1234567"),
-        ("%(L)s", "1.234568"), ("%(p)s", f"<{os.getpid()}>"), ("%({x-id}i)s", "abc"),
+        ("%(L)s", "1.234568"), ("%(p)s", "<PID>"), ("%({x-id}i)s", "abc"),
         ("%({X-Missing}i)s", "-"), ("%({x-made}o)s", "1"), ("%({REMOTE_PORT}e)s", "5000"),
         ("%({wsgi.url_scheme}e)s", "https"), ("%({HTTP_X_ID}e)s", "abc"), ("%({HOME}e)s", "-"),
         ("100%% %(s)s", "100% 201"),
@@ -61,7 +61,7 @@ def test_gunicorns_own_format() -> None:
 )  # fmt: skip
 def test_each_atom(atom: str, expected: str) -> None:
     assert subjects.access_format().parse(atom) == atom
-    assert line(atom) == expected
+    assert line(atom) == expected.replace("PID", str(os.getpid()))
 
 
 def test_what_is_not_known_is_a_dash() -> None:

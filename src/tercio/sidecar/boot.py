@@ -78,6 +78,7 @@ _SERVER: dict[str, Any] = {
     "server_header": False,
     "limit_connections": _CONNECTIONS,
     "limit_peer_connections": _PEER_CONNECTIONS,
+    "forwarded_allow_ips": "",  # nobody is a proxy, whose clients would all be one peer
     "limit_head": 16 * 1024,
     "timeout_head": 5.0,
     "timeout_keep_alive": 2.0,
