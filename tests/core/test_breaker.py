@@ -6,6 +6,8 @@ from tercio.core.events import Event
 from tercio.core.model import WorkerId
 from tercio.core.policy import Policy
 from tercio.core.supervisor import Supervisor
+from tests.core.machine import core_of
+from tests.core.world import World
 
 
 class Story:
@@ -69,6 +71,46 @@ def test_while_one_serves_the_others_take_turns() -> None:
     assert [who.slot for who in story.alive] == [0]
     story.until(began + 30.1)
     assert len(story.alive) == 2
+
+
+def test_late_deaths_of_what_a_rollback_left_do_not_keep_it_open() -> None:
+    """Else nothing would replace the workers of a rejected release, with every slot served."""
+    policy = Policy(breaker_deaths=3)
+    world = World(core_of("tercio.core"), Supervisor(policy, 1, 1000.0, lambda: 0.0))
+    first, canary = WorkerId(0, 1), WorkerId(0, 2)
+    world.tell(inputs.Tick())
+    get_on(world, first)
+    for number in (1, 2):  # the second one waits for the first
+        world.tell(inputs.ReloadAsked(number, number, policy))
+    get_on(world, canary)
+    world.tell(inputs.ScaleAsked(5))
+    world.now += policy.start_timeout
+    world.tell(inputs.Tick())
+    world.die(WorkerId(1, 1), "killed")  # the first is rejected, and the second begins
+    world.now += 1.0  # the second generation has been started by now
+    world.die(canary, "exited with 0")
+    for slot in (2, 3, 4):
+        world.die(WorkerId(slot, 1), "killed")
+    assert world.supervisor.cluster.breaker.is_open
+    for slot in (1, 2, 3, 4):
+        get_on(world, WorkerId(slot, 2))
+    world.now += policy.start_timeout
+    world.tell(inputs.Tick())
+    world.die(WorkerId(0, 3), "killed")
+    assert {p.generation for p in world.processes.values()} == {1, 3}
+    assert not world.supervisor.cluster.breaker.is_open
+    for slot in (1, 2, 3, 4):
+        get_on(world, WorkerId(slot, 3))
+        world.now += policy.soak
+        world.tell(inputs.Tick())
+        world.die(WorkerId(slot, 2), "exited with 0")
+    assert {p.generation for p in world.processes.values()} == {1}
+
+
+def get_on(world: World, who: WorkerId) -> None:
+    world.tell(inputs.Loaded(who))
+    world.processes[who].state, world.processes[who].ready_at = "ready", world.now
+    world.tell(inputs.Ready(who))
 
 
 def test_a_killed_process_that_stays_is_killed_again_and_cannot_hold_a_stop() -> None:

@@ -112,10 +112,10 @@ return max(ready) if ready""",
     "the breaker never closes": (
         "starts",
         """\
-        cluster.breaker.close()
-        for slot""",
+    cluster.breaker.close()
+    for slot""",
         """\
-        for slot""",
+    for slot""",
     ),
     "a drain has no end": (
         "cluster",

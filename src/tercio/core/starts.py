@@ -160,13 +160,29 @@ def _is_replacing(cluster: Cluster) -> bool:
     )
 
 
-def _close_breaker(cluster: Cluster, now: float) -> None:
+def breaker_closes_at(cluster: Cluster) -> float | None:
+    """When an open breaker closes, if nobody dies before."""
     opened = cluster.breaker.opened_at
     if opened is None:
+        return None
+    proven = [
+        worker.ready_at
+        for worker in cluster.workers()
+        if worker.spawned >= opened and worker.ready_at is not None
+    ]
+    slots = cluster.wanted()
+    if all(slot.serving for slot in slots):
+        # Those who died were others, such as what a rollback left: nobody is left to try.
+        starts = [worker.ready_at or 0.0 for slot in slots for worker in slot.serving]
+        proven.append(max(cluster.breaker.deaths[-1], *starts))
+    return min(proven) + cluster.policy.stable_after if proven else None
+
+
+def _close_breaker(cluster: Cluster, now: float) -> None:
+    closes_at = breaker_closes_at(cluster)
+    if closes_at is None or now < closes_at:
         return
-    stable_after = cluster.policy.stable_after
-    if any(w.spawned >= opened and w.was_stable(now, stable_after) for w in cluster.workers()):
-        cluster.breaker.close()
-        for slot in cluster.slots.values():
-            slot.failures, slot.not_before = 0, now
-        cluster.publish(events.BreakerClosed())
+    cluster.breaker.close()
+    for slot in cluster.slots.values():
+        slot.failures, slot.not_before = 0, now
+    cluster.publish(events.BreakerClosed())

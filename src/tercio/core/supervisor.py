@@ -50,7 +50,7 @@ class Supervisor:
         else:
             times += [reload.next_deadline(cluster), starts.next_start(cluster)]
             times += [self._soak_end(slot) for slot in cluster.wanted()]
-            times.append(self._probe_end())
+            times.append(starts.breaker_closes_at(cluster))
         return min((time for time in times if time is not None), default=None)
 
     # What is told
@@ -264,18 +264,5 @@ class Supervisor:
             worker.ready_at + soak
             for worker in slot.present
             if worker.phase is Phase.STANDBY and worker.ready_at is not None
-        ]
-        return min(ends, default=None)
-
-    def _probe_end(self) -> float | None:
-        """When a worker that started since the breaker opened proves that it stays."""
-        opened = self.cluster.breaker.opened_at
-        if opened is None:
-            return None
-        stable_after = self.cluster.policy.stable_after
-        ends = [
-            worker.ready_at + stable_after
-            for worker in self.cluster.workers()
-            if worker.spawned >= opened and worker.ready_at is not None
         ]
         return min(ends, default=None)
