@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -154,8 +154,9 @@ def test_a_stranger_with_many_connections_keeps_no_probe_out(cluster: Cluster) -
     cluster.start("-w", "1", *QUICK, "--health", f"127.0.0.1:{port}")
     with ExitStack() as stack:
         for _ in range(300):
-            held = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            held.sendall(b"GET /livez HTTP/1.1\r\n")
+            with suppress(ConnectionError):  # on all but a few it hangs up at once
+                held = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                held.sendall(b"GET /livez HTTP/1.1\r\n")
         source = ("127.0.0.2", 0)
         with socket.create_connection(("127.0.0.1", port), PATIENCE, source) as probe:
             probe.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -103,7 +103,8 @@ class RunDir:
                     _remove_leftovers(directory)
                 except OSError as error:
                     claim.release()
-                    raise refused(path, f"{error.filename} is in the way") from error
+                    why = f"{error.filename} is in the way" if error.filename else str(error.strerror)
+                    raise refused(path, why) from error
                 return claim
             os.close(directory)
             time.sleep(_CLAIM_PAUSE)  # flock has no time limit of its own
