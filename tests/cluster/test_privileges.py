@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,10 @@ import pytest
 
 from tercio.system import rundir
 from tests.cluster.harness import QUICK, Cluster
+from tests.cluster.look import short_directory
 from tests.cluster.places import with_open_home
+from tests.cluster.probing import ask
+from tests.cluster.test_sidecar import sidecar_pid, until_answers
 
 NOBODY = 65534
 
@@ -132,6 +136,42 @@ def test_a_worker_that_tries_to_be_root_again_gets_nowhere(
         assert set(_status(pid, "CapPrm")) == set(_status(pid, "CapAmb")) == {"0" * 16}
         assert _status(pid, "NoNewPrivs") == ["1"]
     assert _status(open_cluster.pid, "Uid")[0] == "0"
+
+
+def test_who_answers_strangers_is_not_root_either_and_nobody_looks_into_it(
+    open_cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster = open_cluster
+    token = secrets.token_urlsafe(32)
+    file = cluster.directory / "tokens"
+    file.touch(mode=0o600)  # as it is root's, only the primary can read it
+    file.write_text(f"admin {token}\n")
+    with short_directory() as directory:
+        door = directory / "a"
+        options = ("--admin", f"unix:{door}", "--admin-token-file", str(file))
+        cluster.start(
+            "-w", "1", "--user", "nobody", *QUICK, *options, prefix=with_open_home(tmp_path)
+        )
+        for end in (lambda: None, lambda: os.kill(sidecar_pid(cluster), signal.SIGKILL)):
+            end()
+            until_answers(door, "/api/v1/openapi.json")
+            pid = sidecar_pid(cluster)
+            for kind in ("Uid", "Gid"):
+                assert set(_status(pid, kind)) == {str(NOBODY)}
+            assert "0" not in _status(pid, "Groups")
+            assert _status(pid, "NoNewPrivs") == ["1"]
+            assert set(_status(pid, "CapPrm")) == set(_status(pid, "CapAmb")) == {"0" * 16}
+            looked = subprocess.run(
+                ["ls", f"/proc/{pid}/fd"], user=NOBODY, group=NOBODY, extra_groups=[],
+                capture_output=True, text=True, check=False, cwd="/",
+            )  # fmt: skip
+            assert "Permission denied" in looked.stderr
+            headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+            assert ask(door, "/api/v1/status", headers=headers).status == 200
+            body = b'{"wait": true}'
+            assert ask(door, "/api/v1/reload", "POST", headers, body).status == 200
+        file.write_text(f"admin {secrets.token_urlsafe(32)}\n")
+        assert ask(door, "/api/v1/status", headers=headers).status == 401
 
 
 def test_a_log_file_is_the_workers_to_open_again(open_cluster: Cluster, tmp_path: Path) -> None:

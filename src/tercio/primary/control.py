@@ -1,9 +1,9 @@
 """The control socket: the only door to the primary.
 
 A Unix socket in a private directory. Who connects must have our uid, or be root. Where workers are
-of another user there is a second one, at which their own children may attach, and nothing else.
-A connection is
-one request, a size-limited JSON line; the answer is any number of ``{"event": …}`` lines and one
+of another user there is a second one, at which their own children may attach, and nothing else. The
+sidecar, which may be that user's, too, hands us connections over its pipe. A connection is one
+request, a size-limited JSON line; the answer is any number of ``{"event": …}`` lines and one
 ``{"result": …}`` or ``{"error": …}``. docs/control-protocol.md describes it for people.
 """
 
@@ -31,6 +31,7 @@ _MOST_FOLLOWERS: Final = 32  # of events: they stay, and must leave room for who
 _MOST_REQUEST_BYTES: Final = 96 * 1024
 _REQUEST_WAIT: Final = 10.0  # seconds to send the request
 _ANSWER_WAIT: Final = 2.0  # seconds for the answer to a client that has closed its side
+_MOST_OF_SIDECAR: Final = 48  # of all clients: strangers make it ask
 _GOODBYE_WAIT: Final = 1.0  # seconds for the client to hang up after its answer
 _READ_WAIT: Final = 30.0  # seconds that a client may let a full buffer stand before it is cut off
 
@@ -44,6 +45,14 @@ class SideDoor:
     uid: int
     admits: Callable[[int], bool]
     """Whether the process of that number is a worker's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The sidecar's own connections: nobody else has its pipe."""
+
+    tokens: Callable[[], Mapping[str, object]]
+    """The tokens of the admin API, which nobody else is told."""
 
 
 class Control:
@@ -64,6 +73,7 @@ class Control:
         # Not among the clients: however many there are, whoever has our uid is heard.
         self._children: set[asyncio.Task[None]] = set()
         self._followers = 0
+        self._of_sidecar = 0
         self._attached: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -91,6 +101,20 @@ class Control:
             os.umask(old)
         self._servers.append(server)
 
+    def adopt(self, connection: socket.socket, tokens: Callable[[], Mapping[str, object]]) -> None:
+        """Serve a connection that the sidecar has made."""
+        connection.setblocking(False)
+        # Nobody else refers to the task until it has begun.
+        self._clients.add(asyncio.ensure_future(self._serve_inside(connection, Inside(tokens))))
+
+    async def _serve_inside(self, connection: socket.socket, inside: Inside) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection, limit=_MOST_REQUEST_BYTES)
+        self._of_sidecar += 1
+        try:
+            await self._serve(inside, reader, writer)
+        finally:
+            self._of_sidecar -= 1
+
     async def close(self) -> None:
         """Stop listening and let running conversations say their last line."""
         for server in self._servers:
@@ -108,14 +132,14 @@ class Control:
 
     async def _serve(
         self,
-        door: SideDoor | None,
+        door: SideDoor | Inside | None,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        clients = self._clients if door is None else self._children
-        if door is not None and len(clients - self._attached) >= _MOST_CLIENTS:
+        clients = self._children if isinstance(door, SideDoor) else self._clients
+        if isinstance(door, SideDoor) and len(clients - self._attached) >= _MOST_CLIENTS:
             writer.transport.abort()  # without a word: they might be enough to use up descriptors
             return
         clients.add(task)
@@ -130,7 +154,7 @@ class Control:
 
     async def _converse(
         self,
-        door: SideDoor | None,
+        door: SideDoor | Inside | None,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
@@ -140,8 +164,11 @@ class Control:
             if request.get("do") == "attach":
                 await self._attach(reader, writer)
                 return
-            if door is not None:
+            if isinstance(door, SideDoor):
                 raise ControlError("here a process can only attach")
+            if isinstance(door, Inside) and request.get("do") == "tokens":
+                await _send(writer, {"result": door.tokens()})
+                return
             with self._counted(request):
                 message = {"result": await self._answer(request, reader, writer)}
         except ControlError as error:
@@ -203,8 +230,12 @@ class Control:
         finally:
             self._followers -= 1
 
-    def _check(self, writer: asyncio.StreamWriter, door: SideDoor | None) -> None:
+    def _check(self, writer: asyncio.StreamWriter, door: SideDoor | Inside | None) -> None:
         """Refuse who has no business here. Raises `ControlError`."""
+        if isinstance(door, Inside):
+            if self._of_sidecar > _MOST_OF_SIDECAR:
+                raise ControlError(f"{_MOST_OF_SIDECAR} requests of the sidecar wait already")
+            return
         try:
             peer = peer_credentials(writer.get_extra_info("socket")._sock)
         except (ProtocolError, AttributeError) as error:

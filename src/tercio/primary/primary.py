@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections import deque
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -136,7 +137,7 @@ class Primary:
         signals.install()
         try:
             announcement.publish(setup, self.journal)
-            self._sidecar.start()
+            self._sidecar.start(partial(control.adopt, tokens=self._sidecar.tokens))
             self._sample()
             self._look_at_writers()
             self.tell(inputs.Tick())

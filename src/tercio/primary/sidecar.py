@@ -4,10 +4,13 @@ It judges nothing. The cluster serves on without it, and it is started again, la
 """
 
 import asyncio
+import dataclasses
 import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +18,11 @@ import tercio
 from tercio import __version__
 from tercio.core import events
 from tercio.dataplane.scoreboard import LAYOUT
-from tercio.errors import SpawnFailed
+from tercio.errors import ConfigError, SpawnFailed
 from tercio.primary.journal import Journal
 from tercio.primary.setup import Setup
 from tercio.primary.worker_process import record_file
+from tercio.settings.tokens import read_tokens
 from tercio.system.process import ChildProcess, spawn
 from tercio.system.rundir import ADMIN_TOKEN
 
@@ -45,15 +49,22 @@ class Sidecar:
         self._pipe: socket.socket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wait = _FIRST_WAIT
-        self._token = os.path.join(setup.claim.path, ADMIN_TOKEN)
+        self._own_token = os.path.join(setup.claim.path, ADMIN_TOKEN)
+        file = setup.settings.config.admin_token_file
+        self._token_file = os.path.join(setup.launch.cwd, file) if file else self._own_token
+        self._adopt: Callable[[socket.socket], None] = socket.socket.close
 
     @property
     def pids(self) -> set[int]:
         """Its process, which nobody else may reap."""
         return {self._process.pid} if self._process is not None else set()
 
-    def start(self) -> None:
-        """Start it if there is an address for it."""
+    def start(self, adopt: Callable[[socket.socket], None]) -> None:
+        """Start it if there is an address for it.
+
+        ``adopt`` gets each connection that it makes to us.
+        """
+        self._adopt = adopt
         doors = self._setup.doors
         if not doors.descriptors:
             return
@@ -77,9 +88,16 @@ class Sidecar:
                 self._loop.remove_reader(self._process.fileno())
             self._process.end()
             self._process = None
-        if self._pipe is not None:
-            self._pipe.close()
-        Path(self._token).unlink(missing_ok=True)
+        self._hang_up()
+        Path(self._own_token).unlink(missing_ok=True)
+
+    def tokens(self) -> Mapping[str, object]:
+        """What it asks for, as its user may not read the file."""
+        try:
+            tokens = read_tokens(self._token_file)
+        except ConfigError as error:
+            return {"tokens": [], "fault": str(error)}
+        return {"tokens": [(token.scope, token.secret.decode()) for token in tokens]}
 
     def look_for_ended(self) -> None:
         """Reap it where the kernel has no pidfd to wait on."""
@@ -88,9 +106,9 @@ class Sidecar:
             self._ended()
 
     def _write_token(self) -> None:
-        Path(self._token).unlink(missing_ok=True)
+        Path(self._own_token).unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(self._token, flags, 0o600), "w") as file:
+        with open(os.open(self._own_token, flags, 0o600), "w") as file:
             file.write(f"admin {secrets.token_urlsafe(32)}\n")
 
     def _start(self) -> None:
@@ -107,20 +125,18 @@ class Sidecar:
         setup = self._setup
         config, shared = setup.settings.config, setup.shared.to_record()
         ours, theirs = socket.socketpair()
+        ours.setblocking(False)
         record = {
             "version": __version__,
             "layout": LAYOUT,
             "primary_pid": os.getpid(),
-            "directory": setup.claim.path,
             "lifeline": setup.lifeline_read,
             "pipe": theirs.fileno(),
             "shared": shared,
             "options": config.to_json(redacted=True),
             "health": [fd for listener in setup.doors.health for fd in listener.filenos()],
             "admin": [fd for listener in setup.doors.admin for fd in listener.filenos()],
-            "tokens": os.path.join(setup.launch.cwd, config.admin_token_file)
-            if config.admin_token_file
-            else self._token,
+            "user": dataclasses.asdict(setup.identity) if setup.identity is not None else None,
         }
         descriptors = [
             *setup.doors.descriptors,
@@ -143,10 +159,35 @@ class Sidecar:
         finally:
             os.close(boot)
             theirs.close()
-        if self._pipe is not None:
-            self._pipe.close()
+        self._hang_up()
         self._pipe = ours
+        self._loop.add_reader(ours, self._connected)
         return process
+
+    def _hang_up(self) -> None:
+        if self._pipe is not None:
+            self._loop.remove_reader(self._pipe)
+            self._pipe.close()
+            self._pipe = None
+
+    def _connected(self) -> None:
+        """Take one end of a connection that it has made."""
+        assert self._pipe is not None
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._pipe, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        for descriptor in descriptors:
+            with suppress(OSError):  # no socket
+                connection = socket.socket(fileno=descriptor)
+                if (connection.family, connection.type) == (socket.AF_UNIX, socket.SOCK_STREAM):
+                    self._adopt(connection)
+                else:
+                    connection.close()
+        if not data:
+            self._hang_up()  # it has ended, or soon will have
 
     def _ended(self) -> None:
         process = self._process

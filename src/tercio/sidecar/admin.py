@@ -44,7 +44,7 @@ class Admin:
         try:
             self._guard.check_host(scope)  # first, and on every path
             route, slot = _found(scope)
-            visitor = self._guard.admit(scope, route)
+            visitor = await self._guard.admit(scope, route)
             if route.name in ("events", "stream"):
                 await self._stream(scope, receive, send, route, visitor)
                 return

@@ -21,7 +21,8 @@ from tercio.sidecar.guard import Guard
 from tercio.sidecar.health import Health
 from tercio.sidecar.hooks import NoCounts
 from tercio.sidecar.scrape import Scrape
-from tercio.system import lifeline, signals
+from tercio.sidecar.tokens import Tokens
+from tercio.system import identity, lifeline, signals
 
 _CONNECTIONS = 256  # at each address: who opens more waits
 _PEER_CONNECTIONS = 64  # of them for one address of clients: nobody is to keep the others out
@@ -39,10 +40,9 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("tercio: was upgraded while it ran; restart the cluster\n")
         return 1
     lifeline.watch(record["lifeline"])
-    lifeline.set_parent_death(record["primary_pid"])
     config = Config.from_json(record["options"])
     # To stderr, whatever files there are: those belong to the workers' user, who may have put a
-    # link in their place, and this process may be root.
+    # link in their place, and this process may be root now.
     plain = dataclasses.replace(config, error_log_file="", access_log_file="")
     logs.configure(plain, "sidecar", fields={"slot": None, "generation": None})
     asyncio.run(_serve(record, config, Shared.attach(record["shared"])))
@@ -50,13 +50,17 @@ def main(argv: list[str]) -> int:
 
 
 async def _serve(record: dict[str, Any], config: Config, shared: Shared) -> None:
-    control, scrape = Control(record["directory"]), Scrape(shared)
+    pipe = socket.socket(fileno=record["pipe"])
+    pipe.setblocking(False)
+    control, scrape = Control(pipe), Scrape(shared)
+    servers = []
     if record["health"]:
-        await _open(Health(control, scrape), Config(**_SERVER), record["health"])
+        app = Health(control, scrape)
+        servers.append(await _started(app, Config(**_SERVER), record["health"]))
     if record["admin"]:
         # Without a file of tokens the address is this machine's: see `settings.admin`.
         guard = Guard(
-            record["tokens"],
+            Tokens(control),
             config.admin_host,
             time.monotonic,
             reads_freely=not config.admin_token_file,
@@ -65,10 +69,28 @@ async def _serve(record: dict[str, Any], config: Config, shared: Shared) -> None
             "ssl_certfile": config.admin_ssl_certfile,
             "ssl_keyfile": config.admin_ssl_keyfile,
         }
-        await _open(Admin(control, scrape, guard), Config(**_SERVER, **tls), record["admin"])
-    reader, _ = await asyncio.open_connection(sock=socket.socket(fileno=record["pipe"]))
-    await reader.read()  # until the primary lets go
+        api = Admin(control, scrape, guard)
+        servers.append(await _started(api, Config(**_SERVER, **tls), record["admin"]))
+    # Nobody was heard before this.
+    _give_up_rights(record)
+    for server in servers:
+        await server.serve()
+    await asyncio.get_running_loop().sock_recv(pipe, 1)  # until the primary lets go
     os._exit(0)
+
+
+def _give_up_rights(record: dict[str, Any]) -> None:
+    """Become the workers' user, if they have one.
+
+    By our own hand, not as we are started: the kernel then lets nobody of that user look into this
+    process, who could use its way to the primary.
+    """
+    if user := record["user"]:
+        os.setgroups(user["groups"])
+        os.setresgid(*[user["gid"]] * 3)
+        os.setresuid(*[user["uid"]] * 3)
+    identity.lock(is_other=bool(user and user["uid"]))
+    lifeline.set_parent_death(record["primary_pid"])  # changing the user has cleared it
 
 
 _SERVER: dict[str, Any] = {
@@ -87,14 +109,10 @@ _SERVER: dict[str, Any] = {
 """Options of our own server, beside their defaults."""
 
 
-async def _open(app: App, config: Config, descriptors: list[int]) -> None:
+async def _started(app: App, config: Config, descriptors: list[int]) -> TercioServer:
     server = TercioServer(config, _note)
     await server.start(app, [_listener(fd) for fd in descriptors], NoCounts())
-    await server.serve()
-    _open_servers.append(server)
-
-
-_open_servers: list[TercioServer] = []
+    return server
 
 
 def _listener(descriptor: int) -> socket.socket:

@@ -1,8 +1,13 @@
-"""Ask the primary over its control socket, without ever holding up the loop."""
+"""Ask the primary in the words of its control socket, without ever holding up the loop.
+
+Each request has a connection of its own: a pair of sockets, of which the primary gets one end over
+the pipe that both have. The control socket itself is for the primary's user, whom this process may
+not be.
+"""
 
 import asyncio
 import json
-import os
+import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final
@@ -14,10 +19,11 @@ _LARGEST_LINE: Final = 16 << 20
 
 
 class Control:
-    """A cluster's control socket. Connected to for each request, as its protocol wants it."""
+    """A cluster's primary."""
 
-    def __init__(self, directory: str) -> None:
-        self._path = os.path.join(directory, rundir.CONTROL)
+    def __init__(self, pipe: socket.socket) -> None:
+        """``pipe`` leads to the primary, and never blocks."""
+        self._pipe = pipe
 
     async def ask(
         self, do: str, arguments: Mapping[str, object] | None = None, *, limit: float = 10.0
@@ -40,7 +46,7 @@ class Control:
         self, do: str, arguments: Mapping[str, object] | None = None
     ) -> AsyncGenerator[dict[str, object], None]:
         """All that the primary says to a request. Raises `OSError` and `ControlError`."""
-        reader, writer = await asyncio.open_unix_connection(self._path, limit=_LARGEST_LINE)
+        reader, writer = await asyncio.open_connection(sock=self._connect(), limit=_LARGEST_LINE)
         try:
             request = {"version": rundir.PROTOCOL, "do": do, **(arguments or {})}
             writer.write(json.dumps(request).encode() + b"\n")
@@ -52,3 +58,14 @@ class Control:
             raise ControlError("the primary sent what is no message") from error
         finally:
             writer.transport.abort()
+
+    def _connect(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self._pipe, [b"c"], [theirs.fileno()])
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return ours

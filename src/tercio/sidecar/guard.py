@@ -8,21 +8,20 @@ import hmac
 import ipaddress
 import logging
 import math
-import os
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
-from tercio.errors import ConfigError
 from tercio.http.asgi import Scope
-from tercio.settings.tokens import SCOPES, Token, find, read_tokens
+from tercio.settings.tokens import SCOPES, Token, find
 from tercio.sidecar.answers import Refused
 from tercio.sidecar.failures import Failures
 from tercio.sidecar.health import header
 from tercio.sidecar.routes import Route
 from tercio.sidecar.sessions import COOKIE, Session, Sessions
+from tercio.sidecar.tokens import Tokens
 
 FORGERY_HEADER: Final = b"x-tercio-csrf"
 
@@ -54,7 +53,7 @@ class Guard:
 
     def __init__(
         self,
-        token_file: str,
+        tokens: Tokens,
         names: Collection[str],
         clock: Callable[[], float],
         *,
@@ -62,16 +61,16 @@ class Guard:
     ) -> None:
         """``reads_freely``: no token is needed to read, as only this machine can ask."""
         self.sessions = Sessions(clock)
-        self._file = token_file
+        self._tokens = tokens
         self._names = {"localhost", *(name.lower() for name in names)}
         self._reads_freely = reads_freely
         self._failures = Failures(clock)
-        self._stamp: object = None
-        self._tokens: tuple[Token, ...] = ()
 
-    def admit(self, scope: Scope, route: Route) -> Visitor:
-        """Let a request pass, or raise `Refused`."""
+    async def admit(self, scope: Scope, route: Route) -> Visitor:
+        """Let a request pass, or raise `Refused`. Raises as `Tokens.look` does."""
         self.check_site(scope, is_change=route.is_change)
+        if route.is_change or header(scope, b"authorization") or header(scope, b"cookie"):
+            await self._tokens.look()
         peer = _peer(scope)
         if not route.scope:
             return Visitor(peer, None)
@@ -84,9 +83,12 @@ class Guard:
             raise Refused(403, f"a token with the scope {route.scope} is needed")
         return Visitor(peer, token)
 
-    def is_still_welcome(self, visitor: Visitor) -> bool:
+    async def is_still_welcome(self, visitor: Visitor) -> bool:
         """Whether the token of somebody who stays is still in the file."""
-        return visitor.token is None or visitor.token in self._known()
+        if visitor.token is None:
+            return True
+        await self._tokens.look()
+        return visitor.token in self._tokens.known
 
     def check_host(self, scope: Scope) -> None:
         """Refuse a name that is not ours: a page of that name would read our answers."""
@@ -127,7 +129,7 @@ class Guard:
                 raise Refused(401, "a bearer token is needed", {"www-authenticate": "Bearer"})
             return self._judged(secret.strip().encode("latin-1"), peer)
         session = self.sessions.find(_cookie(scope))
-        if session is None or session.token not in self._known():
+        if session is None or session.token not in self._tokens.known:
             return None
         if route.is_change:
             # A browser says where a page is from; what does not is none, and has no cookie.
@@ -141,7 +143,7 @@ class Guard:
     def _judged(self, secret: bytes, peer: str) -> Token:
         # A right token passes at any time: who shares an address with somebody that guesses, or has
         # a proxy in common, is not to be kept out by that. It has 128 bits and more to guess.
-        token = find(self._known(), secret)
+        token = find(self._tokens.known, secret)
         if token is None:
             if wait := self._failures.wait(peer):
                 seconds = str(math.ceil(wait))
@@ -150,22 +152,6 @@ class Guard:
             _log.warning("admin: a wrong token from %s", peer)
             raise Refused(401, "this token is wrong", {"www-authenticate": "Bearer"})
         return token
-
-    def _known(self) -> tuple[Token, ...]:
-        """The tokens, read again when the file has changed; none while it is no good."""
-        try:
-            found = os.stat(self._file)
-            stamp: object = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
-        except OSError as error:
-            stamp = error.errno
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._tokens = read_tokens(self._file)
-            except ConfigError as error:
-                self._tokens = ()
-                _log.error("admin: nobody is let in: %s", error)
-        return self._tokens
 
 
 def _is_address(name: str) -> bool:

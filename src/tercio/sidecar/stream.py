@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from tercio.errors import ControlError
@@ -72,7 +72,7 @@ class Viewers:
         self,
         receive: Receive,
         send: Send,
-        is_welcome: Callable[[], bool],
+        is_welcome: Callable[[], Awaitable[bool]],
         *,
         since: int | None,
         with_state: bool,
@@ -142,10 +142,10 @@ class _Viewer:
         except (OSError, TimeoutError, ControlError) as error:
             await self._say(event_of("end", {"error": str(error)}))
 
-    async def beat(self, is_welcome: Callable[[], bool]) -> None:
+    async def beat(self, is_welcome: Callable[[], Awaitable[bool]]) -> None:
         """Show proxies that the connection lives, and end it when the token is gone."""
         await self._say(b": tercio\n\n")
-        while is_welcome():
+        while await is_welcome():
             await asyncio.sleep(_HEARTBEAT)
             await self._say(b":\n\n")
 

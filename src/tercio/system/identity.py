@@ -52,13 +52,14 @@ def refuse_root(identity: Identity | None) -> None:
     )
 
 
-def lock() -> None:
+def lock(*, is_other: bool = True) -> None:
     """Make what was given up impossible to regain, and check it. Raises `PermissionError`.
 
-    Called in a worker that was started as somebody else than its primary.
+    Called in a process that is somebody else than its primary, unless ``is_other`` says no.
     """
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
-    if 0 in (*os.getresuid(), *os.getresgid()) or 0 in os.getgroups():
+    rights = (*os.getresuid(), *os.getresgid(), *os.getgroups())
+    if is_other and 0 in rights:
         raise PermissionError("still root after giving it up")
 
 

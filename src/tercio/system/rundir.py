@@ -103,7 +103,9 @@ class RunDir:
                     _remove_leftovers(directory)
                 except OSError as error:
                     claim.release()
-                    why = f"{error.filename} is in the way" if error.filename else str(error.strerror)
+                    why = (
+                        f"{error.filename} is in the way" if error.filename else str(error.strerror)
+                    )
                     raise refused(path, why) from error
                 return claim
             os.close(directory)
