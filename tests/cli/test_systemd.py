@@ -64,6 +64,55 @@ def test_a_low_port_needs_one_capability_and_a_high_one_none(tercio: Tercio, app
     assert high["CapabilityBoundingSet"] == [""]
 
 
+@pytest.mark.parametrize("option", ["--health", "--admin"])
+def test_a_low_port_of_probes_and_operators_needs_it_too(
+    tercio: Tercio, app: Path, option: str
+) -> None:
+    unit = lines_of(tercio("systemd", "shop:app", option, "127.0.0.1:80").stdout)
+    assert unit["CapabilityBoundingSet"] == ["CAP_NET_BIND_SERVICE"]
+
+
+def test_what_options_name_can_be_written_to(tercio: Tercio, app: Path) -> None:
+    unit = lines_of(
+        tercio(
+            "systemd", "shop:app", "--user", "shop", "--uds", "/run/web/shop.sock",
+            "--pid-file", "/run/web/pid", "--admin", "unix:/run/ops/shop",
+            "--error-log-file", "/var/log/shop/e.log", "--access-log-file", "/srv/my logs/a.log",
+            "--state-dir", "/var/lib/shop",
+        ).stdout
+    )  # fmt: skip
+    assert unit["RuntimeDirectory"] == ["tercio-shop web ops"]
+    assert unit["LogsDirectory"] == ["shop"]
+    assert unit["StateDirectory"] == ["shop"]
+    assert unit["StateDirectoryMode"] == ["0700"]
+    assert unit["ReadWritePaths"] == ['"/srv/my logs"']
+
+
+def test_sockets_that_systemd_opens_need_no_place(tercio: Tercio, app: Path) -> None:
+    given = ("--user", "shop", "--socket", "-b", "unix:/srv/web/shop.sock")
+    assert "ReadWritePaths" not in lines_of(tercio("systemd", "shop:app", *given).stdout)
+
+
+@pytest.mark.parametrize(
+    ("given", "better"),
+    [
+        (("--uds", "/tmp/shop.sock"), "/run/shop/shop.sock"),
+        (("--user", "shop", "--pid-file", "/run/shop.pid"), "/run/shop/shop.pid"),
+        (("--user", "shop", "--error-log-file", "/var/log/e.log"), "/var/log/shop/e.log"),
+        (("--access-log-file", "/srv/a.log"), "/var/log/shop/a.log, or name a user"),
+        (("--state-dir", "/srv/shop"), "/var/lib/shop/state, or name a user"),
+        (("--state-dir", "/var/lib/shop"), "/var/lib/shop/state: without --user"),
+    ],
+)
+def test_a_path_that_cannot_work_in_a_service_is_answered_with_one_that_does(
+    tercio: Tercio, app: Path, given: tuple[str, ...], better: str
+) -> None:
+    result = tercio("systemd", "shop:app", *given)
+    assert result.exit_code == 2
+    assert better in result.stderr
+    assert result.stdout == ""
+
+
 def test_a_secret_is_not_put_where_everybody_can_read_it(tercio: Tercio, app: Path) -> None:
     result = tercio("systemd", "shop:app", "--redis", "redis://:hunter2@localhost")
     assert result.exit_code == 2

@@ -18,7 +18,7 @@ from typing import Any, Final
 import click
 
 from tercio import settings
-from tercio.cli import launch
+from tercio.cli import launch, systemd_places
 from tercio.cli.flags import OptionsCommand, raw_options, run_parameters
 from tercio.cli.text import say
 from tercio.config import OPTIONS, Config
@@ -104,7 +104,7 @@ class Unit:
         yield f"Environment={_quoted('PWD=' + self.cwd)}"
         yield f"ExecStart={_command((*self.program, 'run', *self._arguments()))}"
         yield from self._identity()
-        yield f"RuntimeDirectory=tercio-{self.name}"
+        yield from systemd_places.lines(self.name, self.config, self.cwd, binds=not self.has_socket)
         yield f"Environment={_quoted(f'TERCIO_RUNTIME_DIR=/run/tercio-{self.name}')}"
         yield ""
         yield "# SIGTERM goes to the primary alone, which ends its workers within its own limits."
@@ -169,11 +169,11 @@ class Unit:
         if is_home:
             yield "# The application or its interpreter lies in a home."
         yield f"ProtectHome={'read-only' if is_home else 'yes'}"
-        if self.config.state_dir:
-            yield f"ReadWritePaths={_percent(os.path.join(self.cwd, self.config.state_dir))}"
 
     def _capabilities(self) -> Iterator[str]:
-        if not self.has_socket and any(map(_is_privileged, self.config.binds)):
+        config = self.config
+        addresses = (config.health, config.admin, *(() if self.has_socket else config.binds))
+        if any(map(_is_privileged, addresses)):
             yield "AmbientCapabilities=CAP_NET_BIND_SERVICE"
             yield "CapabilityBoundingSet=CAP_NET_BIND_SERVICE"
         else:
