@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -66,6 +68,51 @@ def test_beats_go_on(loop: str) -> None:
                 last = rig.row[field]
                 until(lambda field=field, last=last: rig.row[field] != last)  # type: ignore[misc]
         assert not rig.said("blocked")
+
+
+AT_REST = """
+import asyncio
+from tercio.dataplane.scoreboard import Field, Scoreboard
+from tercio.worker.watchdog import Watchdog
+
+row = Scoreboard.create(1).row(0)
+watchdog = Watchdog(row, 0.5, print, lambda: 0)
+
+
+def turn():
+    return round((row[Field.WATCH_DUE] - row[Field.THREAD_BEAT]) / 1e9, 2)
+
+
+async def until(claim):
+    while not claim():
+        await asyncio.sleep(0.02)
+
+
+async def hurried():
+    await until(lambda: turn() == 0.5)
+    beat, due = row[Field.THREAD_BEAT], row[Field.WATCH_DUE]
+    watchdog.hurry()
+    await until(lambda: row[Field.THREAD_BEAT] != beat)
+    return row[Field.THREAD_BEAT] < due
+
+
+async def main():
+    watchdog.start()
+    watchdog.watch(asyncio.get_running_loop())
+    assert turn() == 0.25
+    watchdog.is_helped = True
+    while not await hurried():  # a busy machine may be late once
+        pass
+    row[Field.CONNECTIONS] = 1
+    await until(lambda: turn() == 0.25)
+
+
+asyncio.run(main())
+"""
+
+
+def test_who_serves_nobody_looks_half_as_often_and_at_once_when_somebody_waits() -> None:
+    subprocess.run([sys.executable, "-c", AT_REST], check=True, timeout=25)
 
 
 def test_who_is_debugged_is_not_judged() -> None:

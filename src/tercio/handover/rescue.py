@@ -66,6 +66,12 @@ class Witness(Protocol):
     def culprit(self) -> str:
         """Where it is."""
 
+    def rely(self, *, on_us: bool) -> None:
+        """Whether `hurry` is called from now on."""
+
+    def hurry(self) -> None:
+        """Something waits for it, and it is in one step."""
+
 
 class Rescue:
     """Of one worker. Made and started in its loop."""
@@ -117,11 +123,13 @@ class Rescue:
         self._poll.register(self._epoll, select.POLLIN)
         self._poll.register(self._stop_end, select.POLLIN)
         threading.Thread(target=self._run, name="tercio-rescue", daemon=True).start()
+        self._witness.rely(on_us=True)
 
     def stop(self) -> None:
         """Do nothing more. In the loop."""
         if self._loop is not None:
             self._loop = None
+            self._witness.rely(on_us=False)
             os.write(self._wake_end, b"x")
             self._row[Field.SUSPECT] = 0
 
@@ -150,6 +158,7 @@ class Rescue:
 
     def _give_up(self, reason: str) -> None:
         self._loop = None
+        self._witness.rely(on_us=False)
         self._row[Field.SUSPECT] = 0
         self._note("warning", f"connections are not rescued from blocks any more: {reason}")
 
@@ -195,6 +204,7 @@ class Rescue:
             is_asleep = self._state.is_asleep()
             return self._suspicion.look(moment.step, now, due, used, is_asleep)
         self._is_asked = True
+        self._witness.hurry()
         self._suspicion.begin(moment.step, now, used)
         with suppress(RuntimeError):  # closed: the worker is ending
             loop.call_soon_threadsafe(self._turned)

@@ -12,6 +12,7 @@ from tercio.dataplane.scoreboard import Row
 from tercio.system import proc
 from tercio.worker import stacks
 from tercio.worker.clipping import ERROR_LIMIT, clip_line
+from tercio.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tercio.handover.mover import Mover
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 async def begin(
-    mover: "Mover", row: Row, config: Config, note: Callable[[str, str], None]
+    mover: "Mover",
+    row: Row,
+    config: Config,
+    note: Callable[[str, str], None],
+    watchdog: Watchdog,
 ) -> "Rescue | None":
     """Called in the loop, in a task. ``note`` takes a level and a line for the cluster's events."""
     if config.rescue == "off":
@@ -27,7 +32,7 @@ async def begin(
     from tercio.handover.detaching import CannotDetach
     from tercio.handover.rescue import Rescue
 
-    rescue = Rescue(mover, row, config.rescue_after, MainThread(), note)
+    rescue = Rescue(mover, row, config.rescue_after, MainThread(watchdog), note)
     try:
         await rescue.start(asyncio.get_running_loop())
     except (CannotDetach, OSError) as error:  # descriptors may have run out
@@ -41,8 +46,9 @@ async def begin(
 class MainThread:
     """A `rescue.Witness`."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchdog: Watchdog) -> None:
         self._ident = threading.main_thread().ident or 0
+        self._watchdog = watchdog
 
     def is_excused(self) -> bool:
         frame = sys._current_frames().get(self._ident)
@@ -52,3 +58,9 @@ class MainThread:
     def culprit(self) -> str:
         frame = sys._current_frames().get(self._ident)
         return clip_line(stacks.culprit(frame), ERROR_LIMIT) if frame is not None else "a call"
+
+    def rely(self, *, on_us: bool) -> None:
+        self._watchdog.is_helped = on_us
+
+    def hurry(self) -> None:
+        self._watchdog.hurry()

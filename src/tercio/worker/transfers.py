@@ -15,6 +15,7 @@ from tercio.handover.exchange import Exchange
 from tercio.handover.sticky import Sticky
 from tercio.servers.port import Away, Server
 from tercio.worker import rescuing
+from tercio.worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from tercio.handover.mover import Mover
@@ -50,11 +51,11 @@ class Transfers:
             self._sticky.mover = self._mover
 
     async def begin_rescue(
-        self, row: Row, config: Config, note: Callable[[str, str], None]
+        self, row: Row, config: Config, note: Callable[[str, str], None], watchdog: Watchdog
     ) -> None:
         """Let a thread give idle connections away while the loop is blocked."""
         if self._mover is not None:
-            self._rescue = await rescuing.begin(self._mover, row, config, note)
+            self._rescue = await rescuing.begin(self._mover, row, config, note, watchdog)
 
     def owe(self, count: int, seat: int) -> None:
         """Give ``count`` idle connections to the worker in ``seat``, as they come to rest."""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from tercio.dataplane.scoreboard import Field, Row
@@ -25,6 +26,9 @@ _SHORTEST: Final = 0.25  # seconds: an idle process sleeps at least this long
 _LONGEST: Final = 1.0  # the primary expects a beat every second
 _RESTS: Final = 3
 """Turns in a row for which a loop that is seen waiting is believed, and not woken up to say so."""
+
+_QUIET: Final = 4
+"""Turns in a row without anything to do after which they become longer."""
 
 
 class Watchdog:
@@ -55,6 +59,11 @@ class Watchdog:
         self._asked: float | None = None  # when it was last asked to, unless it did
         self._blocked_since: float | None = None  # reported, and not over yet
         self._rests = 0
+        self._quiet = 0  # turns in a row in which the loop was seen waiting
+        self._turn = self._period  # seconds of this one
+        self._is_long = False
+        self.is_helped = False
+        """Whether somebody calls `hurry` when clients wait for the loop."""
         self.beside: Callable[[], None] | None = None
         """What else is to be looked at now and then, in this thread."""
 
@@ -76,8 +85,10 @@ class Watchdog:
     def _run(self) -> None:
         has_failed = False
         while True:
-            due = time.monotonic() + self._period
-            self._calm.acquire(timeout=self._period)
+            due = time.monotonic() + self._turn
+            self._is_long = self._turn > self._period
+            self._calm.acquire(timeout=self._turn)
+            self._turn = self._next_turn()
             self._beat_itself()
             try:
                 self._look(due)
@@ -89,10 +100,32 @@ class Watchdog:
                     _log.exception("the watchdog could not report; it goes on")
                 has_failed = True
 
+    def hurry(self) -> None:
+        """Something waits for the loop, which is in one step: look at once. In any thread."""
+        if self._is_long:
+            self._is_long = False
+            self._beat = time.monotonic()  # it has just begun that step
+            self._look_now()
+
+    def _look_now(self) -> None:
+        with suppress(RuntimeError):  # somebody else has said so, or it is about to
+            self._calm.release()
+
+    def _next_turn(self) -> float:
+        """Who has nobody to serve looks half as often: turns are most of what idling costs.
+
+        A block that a client waits for is noticed as soon as ever: somebody sees the client wait.
+        """
+        if not self.is_helped or self._quiet < _QUIET:
+            return self._period
+        if self._row[Field.CONNECTIONS] or self._row[Field.IN_FLIGHT]:
+            return self._period
+        return min(2 * self._period, _LONGEST)
+
     def _beat_itself(self) -> None:
         now = time.monotonic_ns()
         self._row[Field.THREAD_BEAT] = now
-        self._row[Field.WATCH_DUE] = now + int(self._period * 1e9)
+        self._row[Field.WATCH_DUE] = now + int(self._turn * 1e9)
 
     def _look(self, due: float) -> None:
         now = time.monotonic()
@@ -123,8 +156,11 @@ class Watchdog:
     def _may_rest(self, now: float) -> bool:
         """Whether the loop is idle; then this is its beat, and costs it no wake-up."""
         frame = sys._current_frames().get(self._main or 0)
-        if frame is None or self._rests == _RESTS or not stacks.is_in_select(frame):
+        is_waiting = frame is not None and stacks.is_in_select(frame)
+        self._quiet = self._quiet + 1 if is_waiting else 0
+        if self._rests == _RESTS or not is_waiting:
             self._rests = 0
+            self._turn = self._period  # how soon it answers is to be seen
             return False
         self._rests += 1
         self._beat = now
@@ -144,11 +180,7 @@ class Watchdog:
             return
         self._row[Field.LOOP_BEAT] = time.monotonic_ns()
         if self._blocked_since is not None:
-            self._hurry()  # it is over: say so now, not at the next turn
-
-    def _hurry(self) -> None:
-        if self._calm.locked():  # only the loop releases it, so it still is
-            self._calm.release()
+            self._look_now()  # it is over: say so now, not at the next turn
 
     def _look_for_culprit(self, now: float) -> None:
         frame = sys._current_frames().get(self._main or 0)

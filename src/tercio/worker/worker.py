@@ -288,7 +288,8 @@ class Worker:
         self._watchdog.watch(self._loop)
         self._other_slots.watch(self._loop)
         self._watchdog.beside = self._other_slots.look
-        await self._transfers.begin_rescue(self._row, self._config, self._link.note)
+        note = self._link.note
+        await self._transfers.begin_rescue(self._row, self._config, note, self._watchdog)
         while self._leave is None:
             if self._over is not None:
                 await self._part()

@@ -78,6 +78,12 @@ class Nobody:
     def culprit(self) -> str:
         return "the storm"
 
+    def rely(self, *, on_us: bool) -> None:
+        pass  # no watchdog runs here
+
+    def hurry(self) -> None:
+        pass
+
 
 def run(
     seat: int, shared: Shared, listener: socket.socket, app: App, options: dict[str, Any]
