@@ -16,12 +16,12 @@ from tercio.engines.embedded.state import EmbeddedState
 from tercio.errors import ForkedFromWorker, StateBusy
 from tercio.state.state import State
 from tercio.state.verbs import Get
-from tests.cluster.chaos.tiers import SEED, SLACK, trials
+from tests.cluster.chaos.tiers import SEED, SLACK, TIER, trials
 from tests.state import linear
 from tests.state.engines import SIZE, Clock, open_with_clock
 from tests.state.processes import start
 
-KILLS = len(trials("C27", 100, 1000, 10_000))
+KILLS = {"quick": 100, "full": 1000, "extreme": 10_000}[TIER]
 
 KINDS = ("lmdb", "sqlite")
 
@@ -61,6 +61,7 @@ def being_held_up(kind: str, directory: Path) -> Iterator[None]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(60 + KILLS)
 def test_no_acknowledged_count_is_lost_to_a_kill(kind: str, tmp_path: Path) -> None:
+    assert len(trials(f"C27 {kind}", 100, 1000, 10_000)) == KILLS
     process = start("kill", kind, tmp_path, KILLS, 4, SEED)
     told, died = json.loads(process.communicate(timeout=50 + KILLS)[0])
     assert died == KILLS
