@@ -38,18 +38,20 @@ def opened(kind: str, directory: Path) -> Iterator[State]:
 @contextmanager
 def being_held_up(kind: str, directory: Path) -> Iterator[None]:
     """Have the lock half of the time: calls wait for it, and so for each other."""
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def hold_and_let_go() -> None:
         with opened(kind, directory) as state:
             lock = cast("EmbeddedState", state._engine)._lock
             while not ended.wait(0.001):
                 lock.wait(time.monotonic() + 30.0)
+                begun.set()
                 ended.wait(0.001)
                 lock.release()
 
     thread = threading.Thread(target=hold_and_let_go)
     thread.start()
+    begun.wait()  # opening takes longer than all the calls of one process that nobody holds up
     try:
         yield
     finally:
@@ -91,11 +93,11 @@ def test_a_history_of_calls_has_an_order_that_explains_it(kind: str, tmp_path: P
     for process in crew:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-    for process in crew:
-        assert process.stdin is not None
-        process.stdin.write(b"!")
-        process.stdin.flush()
     with being_held_up(kind, tmp_path):
+        for process in crew:
+            assert process.stdin is not None
+            process.stdin.write(b"!")
+            process.stdin.flush()
         answers = [process.communicate(timeout=100)[0] for process in crew]
     lines = [line for answer in answers for line in answer.splitlines()]
     history = [linear.Call.parse(line) for line in lines]
