@@ -10,6 +10,7 @@ import time
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,6 +19,8 @@ from tercio.metrics import Snapshot
 from tests.cluster.chaos.tiers import SLACK, trials
 from tests.cluster.harness import QUICK, Answer, Cluster
 from tests.cluster.load import Load
+from tests.cluster.look import short_directory
+from tests.cluster.probing import ask
 from tests.cluster.spent import Spent
 
 APP = """
@@ -116,7 +119,12 @@ def counts(snapshot: Snapshot) -> dict[tuple[str, str], float]:
 
 
 def test_totals_are_exact_when_workers_die_and_there_is_one_text_for_all(cluster: Cluster) -> None:
-    start(cluster, *SOON)
+    with short_directory() as directory:
+        count_with_deaths(cluster, directory / "h")
+
+
+def count_with_deaths(cluster: Cluster, door: Path) -> None:
+    start(cluster, *SOON, "--health", f"unix:{door}")
     asked = visit_both(cluster)
     assert cluster.get("/fail").status == 503
     for slot in (0, 1, 0):
@@ -141,9 +149,13 @@ def test_totals_are_exact_when_workers_die_and_there_is_one_text_for_all(cluster
     assert snapshot["tercio_request_duration_seconds"] == asked + 1
     assert snapshot["tercio_worker_restarts_total"] == 3
     assert float(cluster.get("/totals").text) == asked
-    for text in (cluster.get("/metrics").text, cluster.tercio("metrics").stdout):
+    scraped = ask(door, "/metrics").body.decode()
+    for text in (cluster.get("/metrics").text, cluster.tercio("metrics").stdout, scraped):
         families = {f.name: f for f in text_string_to_metric_families(text)}
         assert families["visits"].samples[0].value == asked
+        assert families["jobs"].samples[0].value == 2 * asked  # prometheus_client's
+        sizes = {s.name: s.value for s in families["sizes"].samples}
+        assert sizes["sizes_count"] == asked
         assert families["tercio_workers_target"].samples[0].value == 2
         assert {s.labels["worker"] for s in families["tercio_worker_pid"].samples} == {"0", "1"}
 
