@@ -40,7 +40,7 @@ class _Place:
         """The how-manieth process of its slot."""
         self.generation = generation
         """The release that it loaded."""
-        self.listeners = tuple(listeners)
+        self.listeners: tuple[socket.socket, ...] = tuple(listeners)
         """Sockets that are bound and listen, one for each ``--bind``; they do not block. They are
         the cluster's: accept from them while `takes_work` says so, and do not close them."""
         self._on_ready = on_ready
@@ -74,7 +74,7 @@ class Worker(_Place):
         super().__init__(slot, incarnation, generation, listeners, on_ready)
         self._hooks = hooks
         self._backlog = backlog
-        self.draining = asyncio.Event()
+        self.draining: asyncio.Event = asyncio.Event()
         """Set when this worker is to finish what it has and return from ``main``."""
         self._changed = asyncio.Event()
         self._is_serving = False
@@ -167,7 +167,7 @@ class ThreadWorker(_Place):
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__(slot, incarnation, generation, listeners, on_ready)
-        self.draining = threading.Event()
+        self.draining: threading.Event = threading.Event()
         """Set when this worker is to finish what it has and return from ``main``."""
         self._changed = threading.Condition()
         self._is_serving = False

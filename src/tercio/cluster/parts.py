@@ -58,7 +58,7 @@ class Parts:
 
         ``metrics`` are those of the parts before, which count here from now on.
         """
-        self.membership = membership
+        self.membership: Membership = membership
         self.pid: int = os.getpid()
         self._clock = clock
         self._made: dict[str, object] = {}
@@ -140,7 +140,8 @@ class Parts:
 
     def become(self, membership: Membership) -> None:
         """Belong to a worker from now on, in a fork of the template that made these parts."""
-        self.membership, self.pid = membership, os.getpid()
+        self.membership = membership
+        self.pid = os.getpid()
         if (metrics := self.used("metrics")) is not None and membership.seat is not None:
             cast("Metrics", metrics).join(membership.seat.shared, membership.seat.number)
 

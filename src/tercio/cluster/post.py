@@ -54,7 +54,7 @@ class Post:
         self._is_closed = False
         self._began = float("-inf")
         self._sent = self._sent_bytes = 0  # within the second
-        self.refused = 0
+        self.refused: int = 0
         """How many messages were refused because too many waited."""
 
     def deliver(self, body: str) -> str:

@@ -11,7 +11,7 @@ class Traffic:
     __slots__ = ("received", "sent")
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received: int = 0
         """Bytes."""
-        self.sent = 0
+        self.sent: int = 0
         """Bytes."""

@@ -3,8 +3,10 @@
 The loop turns in a thread of its own, so calls may come from any thread.
 """
 
+import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -26,11 +28,11 @@ class BlockingRunning:
     def __init__(self, running: "Running", portal: BlockingPortal) -> None:
         self._running = running
         self._portal = portal
-        self.directory = running.directory
-        self.addresses = running.addresses
-        self.name = running.name
-        self.process = running.process
-        self.pid = running.pid
+        self.directory: Path = running.directory
+        self.addresses: tuple[str, ...] = running.addresses
+        self.name: str = running.name
+        self.process: subprocess.Popen[bytes] = running.process
+        self.pid: int = running.pid
 
     @property
     def workers(self) -> "tuple[WorkerStatus, ...]":

@@ -42,7 +42,9 @@ class Child:
         self._ended: asyncio.Task[int] | None = None
         try:
             with theirs:
-                self.process = _start(record, cwd, environ, output, theirs.fileno())
+                self.process: subprocess.Popen[bytes] = _start(
+                    record, cwd, environ, output, theirs.fileno()
+                )
         except OSError as error:
             self._socket.close()
             raise CouldNotStart(f"no process can be started: {error.strerror}") from error

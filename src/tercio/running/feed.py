@@ -23,7 +23,7 @@ class Feed(Generic[T]):
     def __init__(self) -> None:
         # Weak: a reader that left its loop with `break` is no longer passed anything.
         self._readers: weakref.WeakSet[Reader[T]] = weakref.WeakSet()
-        self.is_over = False
+        self.is_over: bool = False
 
     def put(self, item: T) -> None:
         """Pass an item to all readers."""

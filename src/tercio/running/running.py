@@ -35,17 +35,17 @@ class Running:
     def __init__(self, child: Child) -> None:
         """For `launch` alone."""
         self._child = child
-        self.directory = Path()
+        self.directory: Path = Path()
         """The cluster's runtime directory: `tercio --runtime-dir` takes the one above it."""
         self.addresses: tuple[str, ...] = ()
         """URLs that it serves at; the port is the real one where 0 was asked for."""
-        self.name = ""
+        self.name: str = ""
         """The cluster's, for `tercio status`."""
         self._workers: tuple[WorkerStatus, ...] = ()
         self._feed = Feed[Event]()
         self._post = Feed[WorkerMessage]()
         self._unread: deque[WorkerMessage] | None = deque(maxlen=QUEUED)  # None: somebody reads
-        self.messages_missed = 0
+        self.messages_missed: int = 0
         """Messages of workers that this program was too slow to take from the primary."""
         self._past: deque[Event] = deque(maxlen=_KEPT)
         self._changed = asyncio.Event()
