@@ -52,6 +52,24 @@ def test_one_that_cannot_be_measured_holds_no_other_and_has_its_last_size() -> N
         held.set()
 
 
+def test_what_may_be_old_is_not_measured_anew() -> None:
+    asked = []
+
+    def read(pid: int) -> Footprint:
+        asked.append(pid)
+        return NEW
+
+    async def weigh() -> None:
+        scales = Scales(asyncio.get_running_loop(), read)
+        assert await scales.weigh([1, 2], oldest=3600) == {1: NEW, 2: NEW}
+        assert await scales.weigh([1, 2, 3], oldest=3600) == {1: NEW, 2: NEW, 3: NEW}
+        assert sorted(asked) == [1, 2, 3]
+        await scales.weigh([1, 2, 3])
+        assert sorted(asked) == [1, 1, 2, 2, 3, 3]
+
+    asyncio.run(weigh())
+
+
 def test_a_measurement_that_fails_is_no_measurement_and_can_be_made_again() -> None:
     answers = iter([True, False])
 

@@ -52,7 +52,7 @@ class StillLife:
 
     tails = None
 
-    async def status(self) -> dict[str, object]:
+    async def status(self, memory_age: float) -> dict[str, object]:
         return {}
 
     def describe_config(self) -> dict[str, object]:

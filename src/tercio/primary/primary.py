@@ -198,11 +198,12 @@ class Primary:
 
     # What control requests need
 
-    async def status(self) -> dict[str, object]:
-        """The answer to `tercio status`."""
+    async def status(self, memory_age: float) -> dict[str, object]:
+        """The answer to `tercio status`; sizes may be known for ``memory_age`` seconds."""
         setup = self._setup
         children = {pid: offloaded(pid) for pid in self._executor.pids()}
-        footprints = await self._scales.weigh({*children, *chain(*children.values())})
+        weighed = {*children, *chain(*children.values())}
+        footprints = await self._scales.weigh(weighed, oldest=memory_age)
         now = time.monotonic()
         return {
             "name": setup.name,

@@ -50,7 +50,7 @@ class Runtime(Protocol):
 
     def tell(self, item: inputs.Input) -> None: ...
 
-    async def status(self) -> dict[str, object]: ...
+    async def status(self, memory_age: float) -> dict[str, object]: ...
 
     def health(self) -> dict[str, object]: ...
 
@@ -89,7 +89,7 @@ class Conversation:
         """Carry out a request and return its result. Raises `ControlError`."""
         match request.get("do"):
             case "status":
-                return await self._runtime.status()
+                return await self._runtime.status(float(_whole(request, "memory_age", 0)))
             case "health":
                 return self._runtime.health()
             case "metrics":
