@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from tercio.errors import ControlError
 from tercio.http.asgi import Receive, Scope, Send
+from tercio.sidecar import pages
 from tercio.sidecar.answers import Answer, Refused, as_json
 from tercio.sidecar.control import Control
 from tercio.sidecar.guard import Guard, Visitor
@@ -43,6 +44,9 @@ class Admin:
             return
         try:
             self._guard.check_host(scope)  # first, and on every path
+            if (page := pages.answer(scope)) is not None:
+                await page.send(send, with_body=scope["method"] != "HEAD")
+                return
             route, slot = _found(scope)
             visitor = await self._guard.admit(scope, route)
             if route.name in ("events", "stream"):

@@ -1,0 +1,108 @@
+// The table of workers: one row each, kept while the worker lives so that the focus stays.
+
+import { make, set } from "./elements.js";
+import * as format from "./format.js";
+
+const CELLS = ["state", "rate", "in_flight", "connections", "memory", "cpu", "restarts", "age"];
+
+export class Workers {
+  constructor(table, actions) {
+    this.body = table.tBodies[0];
+    this.actions = actions;
+    this.rows = new Map();
+    this.before = new Map();
+    this.blocked = new Map();
+  }
+
+  // The state names what blocked a worker last, the events say when it does.
+  told(event) {
+    if (event.kind === "WorkerBlocked") this.blocked.set(event.worker, event.culprit);
+    else if (event.kind === "WorkerUnblocked") this.blocked.delete(event.worker);
+  }
+
+  show(status, at) {
+    const alive = new Set();
+    for (const worker of status.workers) {
+      alive.add(worker.worker);
+      const row = this.rows.get(worker.worker) ?? this.made(worker);
+      this.fill(row, worker, this.rate(worker, at));
+    }
+    for (const [name, row] of this.rows) {
+      if (alive.has(name)) continue;
+      row.element.remove();
+      this.rows.delete(name);
+      this.before.delete(name);
+      this.blocked.delete(name);
+    }
+  }
+
+  allow(isAllowed, why) {
+    this.why = isAllowed ? "" : why;
+    for (const row of this.rows.values()) this.arm(row);
+  }
+
+  rate(worker, at) {
+    const before = this.before.get(worker.worker);
+    this.before.set(worker.worker, { at, requests: worker.requests });
+    if (!before || at <= before.at) return null;
+    return Math.max(0, (worker.requests - before.requests) / (at - before.at));
+  }
+
+  made(worker) {
+    const element = make("tr");
+    const head = make("th");
+    head.scope = "row";
+    head.append(make("span", `${worker.slot}`, "slot"), make("span", ` generation ${worker.generation}`, "quiet"));
+    head.title = `worker ${worker.worker}, pid ${worker.pid}`;
+    element.append(head);
+    const cells = {};
+    for (const name of CELLS) {
+      cells[name] = make("td", "", name === "state" ? "" : "number");
+      element.append(cells[name]);
+    }
+    const pill = make("span", "", "pill");
+    const note = make("span", "", "note");
+    cells.state.append(pill, note);
+    const buttons = make("td", "", "buttons");
+    const recycle = make("button", "Recycle", "small");
+    const dump = make("button", "Stacks", "small plain");
+    recycle.setAttribute("aria-label", `Recycle worker ${worker.worker}`);
+    dump.setAttribute("aria-label", `Stacks of worker ${worker.worker}`);
+    recycle.addEventListener("click", () => this.actions.recycle(worker.slot));
+    dump.addEventListener("click", () => this.actions.dump(worker.slot, worker.worker));
+    for (const button of [dump, recycle]) button.type = "button";
+    buttons.append(dump, recycle);
+    element.append(buttons);
+    const row = { element, cells, pill, note, recycle, order: [worker.slot, worker.incarnation] };
+    this.rows.set(worker.worker, row);
+    this.arm(row);
+    const later = [...this.rows.values()].filter((other) => other !== row && isBefore(row.order, other.order));
+    later.sort((one, other) => (isBefore(one.order, other.order) ? -1 : 1));
+    this.body.insertBefore(element, later[0]?.element ?? null);
+    return row;
+  }
+
+  arm(row) {
+    row.recycle.disabled = Boolean(this.why);
+    row.recycle.title = this.why ?? "";
+  }
+
+  fill(row, worker, rate) {
+    const culprit = this.blocked.get(worker.worker);
+    const state = culprit === undefined ? worker.phase : "blocked";
+    set(row.pill, state);
+    row.pill.dataset.state = state;
+    set(row.note, culprit ?? worker.note);
+    set(row.cells.rate, format.count(rate));
+    set(row.cells.in_flight, format.count(worker.in_flight));
+    set(row.cells.connections, format.count(worker.connections));
+    set(row.cells.memory, format.bytes(worker.memory_bytes));
+    set(row.cells.cpu, worker.cpu_percent == null ? "–" : `${Math.round(worker.cpu_percent)} %`);
+    set(row.cells.restarts, format.count(worker.restarts));
+    set(row.cells.age, format.age(worker.uptime));
+  }
+}
+
+function isBefore(one, other) {
+  return one[0] < other[0] || (one[0] === other[0] && one[1] < other[1]);
+}
