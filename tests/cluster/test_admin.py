@@ -355,13 +355,19 @@ def read_until(answer: Any, kind: str, text: str = "") -> str:
 
 def test_a_viewer_too_many_is_sent_away(open_door: Door) -> None:
     viewers: list[UnixConnection] = []
+    answers = []
     try:
         for _ in range(16):
             viewers.append(UnixConnection(open_door.path))
             viewers[-1].request("GET", "/api/v1/stream")
-            assert viewers[-1].getresponse().status == 200
+            answers.append(viewers[-1].getresponse())
+            assert answers[-1].status == 200
         assert ask(open_door.path, "/api/v1/events").status == 503
         assert ask(open_door.path, "/api/v1/status").status == 200
+        # Who has a token is not kept out: the first who has none makes place.
+        assert open_door.send(route_of("stream"), "admin").status == 200
+        assert answers[0].read().endswith(b"\n\n")  # its end
+        assert read_until(answers[1], "state")
     finally:
         for viewer in viewers:
             viewer.close()

@@ -117,6 +117,7 @@ class Admin:
             lambda: self._guard.is_still_welcome(visitor),
             since=_since(scope),
             with_state=route.name == "stream",
+            has_token=visitor.token is not None,
         )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Final
 
 from tercio.errors import ControlError
@@ -67,7 +67,7 @@ class Viewers:
     def __init__(self, control: Control, states: States) -> None:
         self._control = control
         self._states = states
-        self._count = 0
+        self._places: list[_Place] = []  # in the order in which they came
 
     async def serve(
         self,
@@ -77,19 +77,24 @@ class Viewers:
         *,
         since: int | None,
         with_state: bool,
+        has_token: bool,
     ) -> None:
         """Tell one viewer until it leaves, or is no longer welcome. Raises `Refused`.
 
-        ``since`` is the number of the last event that it knows; None for those to come.
+        ``since`` is the number of the last event that it knows; None for those to come. When all
+        places are taken, one who has a token gets that of the first who has none.
         """
-        if self._count >= _MOST:
-            raise Refused(503, f"{_MOST} viewers look already", {"retry-after": "10"})
-        self._count += 1
+        place = self._take(has_token)
         try:
             headers = {"content-type": "text/event-stream", "x-accel-buffering": "no"}
             await send(start_of(200, headers))
             viewer = _Viewer(self._control, self._states, send)
-            works = [viewer.events(since), viewer.beat(is_welcome), _left(receive)]
+            works: list[Coroutine[None, None, object]] = [
+                viewer.events(since),
+                viewer.beat(is_welcome),
+                _left(receive),
+                place.lost.wait(),
+            ]
             if with_state:
                 works.append(viewer.states())
             tasks = [asyncio.ensure_future(work) for work in works]
@@ -102,7 +107,25 @@ class Viewers:
                 await asyncio.gather(*tasks, return_exceptions=True)
             await send({"type": "http.response.body", "body": b""})
         finally:
-            self._count -= 1
+            if place in self._places:
+                self._places.remove(place)
+
+    def _take(self, has_token: bool) -> "_Place":
+        if len(self._places) >= _MOST:
+            strangers = [place for place in self._places if not place.has_token]
+            if not has_token or not strangers:
+                raise Refused(503, f"{_MOST} viewers look already", {"retry-after": "10"})
+            strangers[0].lost.set()
+            self._places.remove(strangers[0])
+        place = _Place(has_token)
+        self._places.append(place)
+        return place
+
+
+class _Place:
+    def __init__(self, has_token: bool) -> None:
+        self.has_token = has_token
+        self.lost = asyncio.Event()
 
 
 class _Viewer:
