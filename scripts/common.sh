@@ -65,6 +65,22 @@ make_venv() {
     printf '%s' "$wanted" >"$stamp"
 }
 
+# The browser of the dashboard's tests: the one that is here, or Debian's where we may install it.
+need_browser() {
+    local candidate
+    for candidate in chromium chromium-browser google-chrome; do
+        command -v "$candidate" >/dev/null && return
+    done
+    [ "$(uname)" = Linux ] || return 0 # there those tests are left out
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        export DEBIAN_FRONTEND=noninteractive
+        if apt-get -qq update && apt-get -qq install --yes --no-install-recommends chromium; then
+            return
+        fi >/dev/null
+    fi
+    fail "the dashboard's tests need Chromium: install one (Debian: apt-get install chromium)"
+}
+
 # What makes pytest run tests in several processes: one more than there are cores, because most of
 # them wait most of the time. Those marked `alone` have the machine for themselves all the same.
 side_by_side() {
