@@ -32,6 +32,7 @@ class States:
         self._taken = -PERIOD
         self._line = b""
         self._before: Snapshot | None = None
+        self._paces = scrape.paces()
 
     async def line(self) -> bytes:
         """The newest one as an event. Raises `OSError`, `TimeoutError` and `ControlError`."""
@@ -44,6 +45,7 @@ class States:
                     "at": time.time(),
                     "status": status,
                     "traffic": _traffic(before, now),
+                    "paces": self._paces.since_last(now.at - before.at if before else 0.0),
                 }
                 self._line, self._taken = event_of("state", state), time.monotonic()
             return self._line

@@ -21,7 +21,7 @@ function say(text, isError = false) {
   find("said").classList.toggle("error", isError);
 }
 
-function show({ at, status, traffic }) {
+function show({ at, status, traffic, paces }) {
   if (status.pid !== pid) {
     if (pid) happenings.empty();
     pid = status.pid;
@@ -36,7 +36,7 @@ function show({ at, status, traffic }) {
   ];
   set(find("facts"), facts.join(" · "));
   set(find("target"), `${status.target}`);
-  workers.show(status, at);
+  workers.show(status, paces);
   progress(status);
   charts.add(at, {
     rate: traffic?.rate, errors: traffic && traffic.server_errors / traffic.seconds,

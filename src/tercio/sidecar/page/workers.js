@@ -3,14 +3,13 @@
 import { make, set } from "./elements.js";
 import * as format from "./format.js";
 
-const CELLS = ["state", "rate", "in_flight", "connections", "memory", "cpu", "restarts", "age"];
+const CELLS = ["state", "rate", "p50", "p99", "lag", "in_flight", "connections", "memory", "cpu", "restarts", "age"];
 
 export class Workers {
   constructor(table, actions) {
     this.body = table.tBodies[0];
     this.actions = actions;
     this.rows = new Map();
-    this.before = new Map();
     this.blocked = new Map();
   }
 
@@ -20,18 +19,17 @@ export class Workers {
     else if (event.kind === "WorkerUnblocked") this.blocked.delete(event.worker);
   }
 
-  show(status, at) {
+  show(status, paces) {
     const alive = new Set();
     for (const worker of status.workers) {
       alive.add(worker.worker);
       const row = this.rows.get(worker.worker) ?? this.made(worker);
-      this.fill(row, worker, this.rate(worker, at));
+      this.fill(row, worker, paces[worker.worker] ?? {});
     }
     for (const [name, row] of this.rows) {
       if (alive.has(name)) continue;
       row.element.remove();
       this.rows.delete(name);
-      this.before.delete(name);
       this.blocked.delete(name);
     }
   }
@@ -39,13 +37,6 @@ export class Workers {
   allow(isAllowed, why) {
     this.why = isAllowed ? "" : why;
     for (const row of this.rows.values()) this.arm(row);
-  }
-
-  rate(worker, at) {
-    const before = this.before.get(worker.worker);
-    this.before.set(worker.worker, { at, requests: worker.requests });
-    if (!before || at <= before.at) return null;
-    return Math.max(0, (worker.requests - before.requests) / (at - before.at));
   }
 
   made(worker) {
@@ -87,13 +78,16 @@ export class Workers {
     row.recycle.title = this.why ?? "";
   }
 
-  fill(row, worker, rate) {
+  fill(row, worker, pace) {
     const culprit = this.blocked.get(worker.worker);
     const state = culprit === undefined ? worker.phase : "blocked";
     set(row.pill, state);
     row.pill.dataset.state = state;
     set(row.note, culprit ?? worker.note);
-    set(row.cells.rate, format.count(rate));
+    set(row.cells.rate, format.count(pace.rate));
+    set(row.cells.p50, format.seconds(pace.p50));
+    set(row.cells.p99, format.seconds(pace.p99));
+    set(row.cells.lag, format.seconds(pace.lag));
     set(row.cells.in_flight, format.count(worker.in_flight));
     set(row.cells.connections, format.count(worker.connections));
     set(row.cells.memory, format.bytes(worker.memory_bytes));
