@@ -1,9 +1,15 @@
-"""Sinks and stand-ins for the tests of rings."""
+"""Steps, sinks and stand-ins for the tests of rings."""
 
+import select
 from collections.abc import Callable
 from typing import Any, cast
 
+from tercio.dataplane.ring_reader import RingReader
+from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings
+
+CAPACITY = 128 << 10
+NEVER = float("inf")
 
 
 class Basket:
@@ -34,6 +40,23 @@ class _Everything(dict[bytes, Callable[[bytes], None] | None]):
 
     def __missing__(self, topic: bytes) -> Callable[[bytes], None]:
         return lambda body: self._found.append((topic, body))
+
+
+def publish(writer: RingWriter, *bodies: bytes) -> None:
+    for body in bodies:
+        writer.add(b"topic", body)
+    writer.flush()
+
+
+def read(reader: RingReader, basket: Basket | None = None) -> Basket:
+    basket = basket or Basket()
+    while reader.drain(basket, NEVER) or reader.has_more(basket):
+        pass
+    return basket
+
+
+def is_readable(descriptor: int) -> bool:
+    return bool(select.select([descriptor], [], [], 0)[0])
 
 
 class Killed(Exception):

@@ -1,46 +1,27 @@
-"""Rings within one process: order, loss, wrapping round, broken writers, wake-ups, parcels."""
+"""Rings within one process: order, loss, wrapping round, broken writers, wake-ups."""
 
 import os
-import select
 import struct
-import sys
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
 from tercio.dataplane import parcels as parcels
-from tercio.dataplane.cursors import Cursors
 from tercio.dataplane.frames import HEADER, RUN
 from tercio.dataplane.ring_reader import RingReader
 from tercio.dataplane.ring_writer import RingWriter
 from tercio.dataplane.rings import Rings, orders_stores
-from tercio.errors import MessageTooLarge
-from tests.dataplane.rings import Basket, Killed, Meanwhile, Watched
-
-CAPACITY = 128 << 10
-NEVER = float("inf")
-
-
-@pytest.fixture(params=[False, True], ids=["in order", "careful"])
-def rings(request: pytest.FixtureRequest) -> Iterator[Rings]:
-    made = Rings.create(4, CAPACITY, careful=request.param)
-    yield made
-    made.close()
-
-
-def publish(writer: RingWriter, *bodies: bytes) -> None:
-    for body in bodies:
-        writer.add(b"topic", body)
-    writer.flush()
-
-
-def read(reader: RingReader, basket: Basket | None = None) -> Basket:
-    basket = basket or Basket()
-    while reader.drain(basket, NEVER) or reader.has_more(basket):
-        pass
-    return basket
+from tests.dataplane.rings import (
+    CAPACITY,
+    NEVER,
+    Basket,
+    Killed,
+    Meanwhile,
+    Watched,
+    is_readable,
+    publish,
+    read,
+)
 
 
 def test_messages_come_in_order_with_their_topics(rings: Rings) -> None:
@@ -278,10 +259,6 @@ def test_chance_in_a_ring_never_raises(rings: Rings) -> None:
 # Waking
 
 
-def is_readable(descriptor: int) -> bool:
-    return bool(select.select([descriptor], [], [], 0)[0])
-
-
 def test_who_sleeps_is_woken_once(rings: Rings) -> None:
     writer = RingWriter(rings, 0)
     rings.asleep[1] = 1
@@ -297,133 +274,6 @@ def test_wake_ups_that_nobody_takes_hold_nobody_up(rings: Rings) -> None:
     for _ in range(20_000):
         rings.wakes.wake(3)
     assert is_readable(rings.wakes.fileno(3))
-
-
-# Readers that are waited for
-
-
-def has_room(writing: Cursors, writer: RingWriter) -> bool:
-    slowest = writing.slowest()
-    return slowest is None or writer.has_room(slowest)
-
-
-def test_large_messages_count_for_room_too(rings: Rings) -> None:
-    writer, reader = RingWriter(rings, 0), RingReader(rings, 1)
-    writing, reading = Cursors(rings, 0), Cursors(rings, 1)
-    reading.say(reader.done())
-    sent = 0
-    while has_room(writing, writer):
-        publish(writer, bytes(8 << 20))
-        sent += 1
-        assert sent < 20
-    assert rings.parcels is not None
-    assert writer.parcels is not None
-    rings.parcels.hold = 0.0
-    writer.parcels.expire(writing.slowest())  # not what is waited for
-    basket = read(reader)
-    assert (len(basket.found), basket.losses) == (sent, [])
-    reading.say(reader.done())
-    assert has_room(writing, writer)
-
-
-def test_a_writer_has_room_until_it_is_half_a_ring_ahead_of_who_is_waited_for(
-    rings: Rings,
-) -> None:
-    writer, reader = RingWriter(rings, 0), RingReader(rings, 1)
-    writing, reading = Cursors(rings, 0), Cursors(rings, 1)
-    publish(writer, *[bytes(30_000)] * 10)
-    assert has_room(writing, writer)
-    read(reader)
-    reading.say(reader.done())
-    assert has_room(writing, writer)
-    publish(writer, *[bytes(30_000)] * 3)
-    assert not has_room(writing, writer)
-    writing.ask(is_waiting=True)
-    read(reader)
-    reading.say(reader.done())
-    assert has_room(writing, writer)
-    assert is_readable(rings.wakes.fileno(0))
-
-
-def test_nobody_waits_for_the_dead(rings: Rings) -> None:
-    writer, writing = RingWriter(rings, 0), Cursors(rings, 0)
-    Cursors(rings, 1).say([0] * 4)
-    publish(writer, *[bytes(30_000)] * 3)
-    writing.ask(is_waiting=True)
-    assert not has_room(writing, writer)
-    rings.release(1)
-    assert has_room(writing, writer)
-    assert is_readable(rings.wakes.fileno(0))
-
-
-# Parcels
-
-
-def memory_of(rings: Rings) -> int:
-    assert rings.parcels is not None
-    return os.fstat(rings.parcels.descriptor).st_blocks * 512
-
-
-def test_a_large_message_is_read_from_the_parcels(rings: Rings) -> None:
-    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
-    large = os.urandom(5 << 20)
-    publish(writer, b"before", large, b"after")
-    assert read(reader).bodies == [b"before", large, b"after"]
-
-
-def test_a_message_beyond_the_limit_is_refused_and_nothing_is_sent(rings: Rings) -> None:
-    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
-    writer.add(b"t", b"before")
-    with pytest.raises(MessageTooLarge, match="67108865 bytes: the limit is 67108864"):
-        writer.add(b"t", bytes(parcels.LIMIT + 1))
-    writer.flush()
-    basket = read(reader)
-    assert basket.bodies == [b"before"]
-    assert not basket.losses
-
-
-def test_what_a_publisher_holds_is_bounded_and_what_it_let_go_is_counted(rings: Rings) -> None:
-    reader, writer = RingReader(rings, 1), RingWriter(rings, 0)
-    before = memory_of(rings)
-    for number in range(12):
-        publish(writer, bytes([number]) * (16 << 20))
-    assert memory_of(rings) - before <= parcels.SPAN
-    basket = Basket()
-    read(reader, basket)
-    assert [body[0] for body in basket.bodies] == list(range(4, 12))
-    assert (basket.lost_count, reader.lost) == (4, 4)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can give it back")
-def test_memory_comes_back_in_time_also_after_a_death(rings: Rings) -> None:
-    assert rings.parcels is not None
-    rings.parcels.hold = 0.0
-    writer = RingWriter(rings, 0)
-    before = memory_of(rings)
-    publish(writer, bytes(8 << 20))
-    assert writer.parcels is not None
-    assert memory_of(rings) >= before + (8 << 20)
-    writer.parcels.expire()
-    assert memory_of(rings) == before
-    publish(writer, bytes(8 << 20))
-    rings.release(0)  # it was killed
-    rings.tidy()
-    assert memory_of(rings) == before
-
-
-def test_the_dead_publishers_large_message_can_still_be_read(rings: Rings) -> None:
-    reader = RingReader(rings, 1)
-    large = os.urandom(1 << 20)
-    publish(RingWriter(rings, 0), large)
-    rings.release(0)
-    rings.tidy()
-    second = RingWriter(rings, 0)
-    publish(second, large[::-1])
-    assert read(reader).bodies == [large, large[::-1]]
-    assert second.parcels is not None
-    expiry = second.parcels.next_expiry
-    assert expiry is not None
-    assert expiry <= time.monotonic() + parcels.HOLD
 
 
 def test_the_way_is_chosen_by_the_machine() -> None:
