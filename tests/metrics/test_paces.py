@@ -1,5 +1,6 @@
 """A viewer is told the pace of each worker since it last looked."""
 
+import time
 from typing import Any
 
 from tercio.dataplane.scoreboard import DURATION_BOUNDS, Field, Scoreboard
@@ -25,6 +26,9 @@ def test_each_worker_has_its_own_pace() -> None:
     assert told["4.7"]["rate"] == 25
     assert told["4.7"]["lag"] == 0.0025
     assert 0.05 < told["4.7"]["p50"] < told["4.7"]["p99"] <= 0.1
+    busy[Field.SUSPECT] = time.monotonic_ns() - 3_000_000_000
+    told = paces.since_last(1.0)
+    assert told["4.7"]["lag"] >= 3, "its loop is in one callback since then"
 
 
 def test_a_successor_in_the_same_seat_begins_anew() -> None:

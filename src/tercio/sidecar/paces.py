@@ -1,6 +1,7 @@
 """Say of each worker how fast it is: what its row in shared memory shows between two looks."""
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -25,7 +26,7 @@ class Paces:
         before, self._before = self._before, looked
         return {
             name: {
-                "lag": row[Field.LOOP_LAG_US] / 1e6,
+                "lag": _lag(row),
                 **_pace(before.get(name), looked[name], seconds),
             }
             for name, row in now.items()
@@ -43,6 +44,13 @@ def _pace(
         "p50": durations.quantile(0.5),
         "p99": durations.quantile(0.99),
     }
+
+
+def _lag(row: Row) -> float:
+    """Of a loop that is in one callback for long, for how long it is."""
+    lag = row[Field.LOOP_LAG_US] / 1e6
+    since = row[Field.SUSPECT]
+    return max(lag, time.monotonic() - since / 1e9) if since else lag
 
 
 def _name(row: Row) -> str:

@@ -73,6 +73,21 @@ def test_it_says_when_it_is_cut_off_and_comes_back(board: Board) -> None:
     expect(page.locator("#connection")).to_contain_text("connection is lost")
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("#state")).to_have_text("serving")
+    expect(page.locator("body")).not_to_have_class("old")
+
+
+def test_it_notices_one_that_is_silent(board: Board) -> None:
+    page = board.open()
+    expect(page.locator("#workers tbody tr")).to_have_count(2)
+    pid = sidecar_pid(board.cluster)
+    os.kill(pid, signal.SIGSTOP)  # its connections stay open
+    try:
+        expect(page.locator("#connection")).to_contain_text("connection is lost")
+        expect(page.locator("body")).to_have_class("old")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("body")).not_to_have_class("old")
 
 
 def test_what_programs_say_is_text_and_no_more(board: Board) -> None:
@@ -82,6 +97,12 @@ def test_what_programs_say_is_text_and_no_more(board: Board) -> None:
     board.cluster.ask("reload", wait=False)
     expect(page.locator("#trouble")).to_contain_text("onerror=")
     expect(page.locator("#trouble pre").first).to_contain_text("<script>alert(1)</script>")
+    # A slot that stays without a worker says why.
+    os.kill(board.cluster.pids()[1], signal.SIGKILL)
+    down = page.locator("#workers tr").filter(has_text="down")
+    expect(down).to_contain_text("<script>alert(1)</script>")
+    expect(down).to_contain_text("starts again in")
+    expect(page.locator("#notes")).to_contain_text("the last release was rejected")
     assert page.locator("main img, main script").count() == 0
     assert "taken" not in page.title()
 

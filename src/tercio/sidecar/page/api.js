@@ -40,7 +40,7 @@ export class Api {
   }
 
   async needsLogin() {
-    const answer = await fetch("/api/v1/config");
+    const answer = await fetch("/api/v1/config", { signal: AbortSignal.timeout(3000) });
     return answer.status === 401;
   }
 

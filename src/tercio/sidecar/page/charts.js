@@ -66,7 +66,7 @@ class Card {
       height: HEIGHT,
       legend: { show: false },
       cursor: { show: false },
-      padding: [6, 0, 0, 0],
+      padding: [6, 0, 2, 0],
       scales: { y: { range: (_, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
       axes: [
         { ...axis, show: false },

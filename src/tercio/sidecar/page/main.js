@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { Charts } from "./charts.js";
-import { find, set } from "./elements.js";
+import { find, make, set } from "./elements.js";
 import * as format from "./format.js";
 import { Happenings } from "./happenings.js";
 import { Orders } from "./orders.js";
@@ -26,6 +26,7 @@ function show({ at, status, traffic, paces }) {
     if (pid) happenings.empty();
     pid = status.pid;
   }
+  document.body.classList.remove("old");
   document.title = `${status.name} · ${status.state}`;
   set(find("name"), status.name);
   set(find("state"), status.state);
@@ -37,13 +38,23 @@ function show({ at, status, traffic, paces }) {
   set(find("facts"), facts.join(" · "));
   set(find("target"), `${status.target}`);
   workers.show(status, paces);
+  note(status);
   progress(status);
   charts.add(at, {
     rate: traffic?.rate, errors: traffic && traffic.server_errors / traffic.seconds,
-    p50: traffic?.p50, p99: traffic?.p99, lag: traffic?.lag,
+    p50: traffic?.p50, p99: traffic?.p99, lag: Math.max(...Object.values(paces).map((pace) => pace.lag), 0),
     connections: traffic?.connections, in_flight: traffic?.in_flight,
     memory: status.workers.reduce((sum, worker) => sum + (worker.memory_bytes ?? 0), 0),
   });
+}
+
+// What is so for longer than an event says it.
+function note({ notes, breaker }) {
+  const held = breaker && `starts are held back after ${breaker.deaths} deaths; the next try is in ${format.age(breaker.next_probe_in)}`;
+  const lines = [held, ...notes].filter(Boolean);
+  find("notes").hidden = !lines.length;
+  if (lines.join() === [...find("notes").children].map((line) => line.textContent).join()) return;
+  find("notes").replaceChildren(...lines.map((line) => make("li", line)));
 }
 
 function progress({ reload }) {
@@ -71,6 +82,7 @@ const stream = new Stream({
     find("connection").hidden = false;
     document.body.classList.toggle("old", !asks);
     if (asks) set(find("state"), "log in");
+    return !asks; // to ask again without a login is no use
   },
 });
 

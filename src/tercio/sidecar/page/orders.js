@@ -23,10 +23,10 @@ export class Orders {
     return this.order(`Replace the worker of slot ${slot}?`, "recycle", { slots: [slot] }, `worker ${slot} is being replaced`);
   }
 
-  async dump(slot, name) {
+  async dump(slot) {
     try {
       const { text } = await this.api.dump(slot);
-      set(find("dump-title"), `Stacks of worker ${name}`);
+      set(find("dump-title"), `What slot ${slot} does`);
       set(find("dump"), text);
       find("dump-dialog").showModal();
     } catch (error) {

@@ -3,7 +3,10 @@
 import { make, set } from "./elements.js";
 import * as format from "./format.js";
 
-const CELLS = ["state", "rate", "p50", "p99", "lag", "in_flight", "connections", "memory", "cpu", "restarts", "age"];
+const CELLS = {
+  state: "State", rate: "Requests/s", p50: "p50", p99: "p99", lag: "Loop lag", in_flight: "In flight",
+  connections: "Connections", memory: "Memory", cpu: "CPU", restarts: "Restarts", age: "Age",
+};
 
 export class Workers {
   constructor(table, actions) {
@@ -21,7 +24,7 @@ export class Workers {
 
   show(status, paces) {
     const alive = new Set();
-    for (const worker of status.workers) {
+    for (const worker of [...status.workers, ...vacant(status)]) {
       alive.add(worker.worker);
       const row = this.rows.get(worker.worker) ?? this.made(worker);
       this.fill(row, worker, paces[worker.worker] ?? {});
@@ -40,29 +43,36 @@ export class Workers {
   }
 
   made(worker) {
+    // The roles are said, as on a phone the table is not laid out as one.
     const element = make("tr");
+    element.setAttribute("role", "row");
     const head = make("th");
     head.scope = "row";
-    head.append(make("span", `${worker.slot}`, "slot"), make("span", ` generation ${worker.generation}`, "quiet"));
-    head.title = `worker ${worker.worker}, pid ${worker.pid}`;
+    head.setAttribute("role", "rowheader");
+    head.append(make("span", `${worker.slot}`, "slot"));
+    if (worker.pid) head.append(make("span", ` generation ${worker.generation} · pid ${worker.pid}`, "quiet"));
+    head.title = `worker ${worker.worker}`;
     element.append(head);
     const cells = {};
-    for (const name of CELLS) {
+    for (const [name, label] of Object.entries(CELLS)) {
       cells[name] = make("td", "", name === "state" ? "" : "number");
+      cells[name].dataset.label = label;
+      cells[name].setAttribute("role", "cell");
       element.append(cells[name]);
     }
     const pill = make("span", "", "pill");
     const note = make("span", "", "note");
     cells.state.append(pill, note);
     const buttons = make("td", "", "buttons");
+    buttons.setAttribute("role", "cell");
     const recycle = make("button", "Recycle", "small");
     const dump = make("button", "Stacks", "small plain");
     recycle.setAttribute("aria-label", `Recycle worker ${worker.worker}`);
     dump.setAttribute("aria-label", `Stacks of worker ${worker.worker}`);
     recycle.addEventListener("click", () => this.actions.recycle(worker.slot));
-    dump.addEventListener("click", () => this.actions.dump(worker.slot, worker.worker));
+    dump.addEventListener("click", () => this.actions.dump(worker.slot));
     for (const button of [dump, recycle]) button.type = "button";
-    buttons.append(dump, recycle);
+    if (worker.pid) buttons.append(dump, recycle);
     element.append(buttons);
     const row = { element, cells, pill, note, recycle, order: [worker.slot, worker.incarnation] };
     this.rows.set(worker.worker, row);
@@ -95,6 +105,16 @@ export class Workers {
     set(row.cells.restarts, format.count(worker.restarts));
     set(row.cells.age, format.age(worker.uptime));
   }
+}
+
+// Slots whose worker is gone and has no successor yet, with the reason.
+function vacant(status) {
+  const taken = new Set(status.workers.map((worker) => worker.slot));
+  return status.slots.filter((slot) => !taken.has(slot.slot)).map((slot) => {
+    const soon = slot.next_start_in == null ? "" : `starts again in ${format.seconds(Math.ceil(slot.next_start_in))}`;
+    const note = [slot.last_error, soon].filter(Boolean).join("; ");
+    return { worker: `${slot.slot}.none`, slot: slot.slot, incarnation: 0, phase: "down", note, restarts: slot.restarts };
+  });
 }
 
 function isBefore(one, other) {
