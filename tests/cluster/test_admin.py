@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tercio.sidecar.failures import ALLOWED
+from tercio.sidecar.pages import FILES
 from tercio.sidecar.routes import ROUTES, Route
 from tercio.sidecar.schemas import fault
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
@@ -150,7 +151,8 @@ def test_threat_4_no_route_answers_to_a_strangers_name(
 ) -> None:
     for route in ROUTES:
         assert open_door.send(route, "admin", host=host).status == 421, route
-    assert ask(open_door.path, "/nothing", headers={"host": host}).status == 421
+    for path in (*FILES, "/nothing"):
+        assert ask(open_door.path, path, headers={"host": host}).status == 421
     for known in ("localhost", "LOCALHOST:8", "127.0.0.1:1", "[::1]", "192.0.2.7:80"):
         assert open_door.send(route_of("status"), host=known).status == 200
     assert_untouched(cluster)
@@ -164,6 +166,27 @@ def test_threat_5_no_page_of_another_site_listens(open_door: Door) -> None:
         assert open_door.send(route, origin="http://evil.example").status == 403
         assert open_door.send(route, sec_fetch_site="cross-site").status == 403
         assert open_door.send(route, sec_fetch_site="same-origin").status == 200
+
+
+def test_threat_5_pages_of_other_sites_get_a_link_and_no_part_of_the_page(door: Door) -> None:
+    for path in FILES:
+        assert ask(door.path, path).status == 200
+        assert ask(door.path, path, "HEAD").body == b""
+        assert ask(door.path, path, "POST", JSON, b"{}").status in (404, 405)
+        for mode in ("cors", "no-cors", "websocket", "navigate"):
+            headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode}
+            reply = ask(door.path, path, headers=headers)
+            assert reply.status == (200 if (path, mode) == ("/", "navigate") else 403), (path, mode)
+        origin = {"origin": "http://evil.example", "sec-fetch-mode": "cors"}
+        assert ask(door.path, path, headers=origin).status == 403
+    for path in (
+        "/page/",
+        "/page/../boot.py",
+        "/page/%2e%2e/boot.py",
+        "/page//main.js",
+        "/index.html",
+    ):
+        assert ask(door.path, path).status == 404
 
 
 def test_threat_5_a_token_in_the_address_is_none(door: Door) -> None:

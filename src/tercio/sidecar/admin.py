@@ -45,6 +45,9 @@ class Admin:
         try:
             self._guard.check_host(scope)  # first, and on every path
             if (page := pages.answer(scope)) is not None:
+                # A link from elsewhere may lead to the page, which holds nothing.
+                if not pages.is_visit(scope):
+                    self._guard.check_site(scope, is_change=False)
                 await page.send(send, with_body=scope["method"] != "HEAD")
                 return
             route, slot = _found(scope)

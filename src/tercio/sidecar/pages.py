@@ -33,7 +33,7 @@ _HEADERS: Final = {
     "cache-control": "no-cache",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     "cross-origin-opener-policy": "same-origin",
 }
 
@@ -54,6 +54,11 @@ def answer(scope: Scope) -> Answer | None:
     if header(scope, b"if-none-match") == file.tag:
         return Answer(304, b"", named[1], headers)
     return Answer(200, file.body, named[1], headers)
+
+
+def is_visit(scope: Scope) -> bool:
+    """Whether somebody opens the page, and not another page a part of it."""
+    return scope["path"] == "/" and header(scope, b"sec-fetch-mode") == "navigate"
 
 
 @cache
