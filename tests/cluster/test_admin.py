@@ -296,6 +296,9 @@ def test_threat_8_orders_choose_only_what_is_known(cluster: Cluster, door: Door)
     for raw in (b"", b"{", b"[" * 9000, b"\xff", b"NaN"):
         assert ask(door.path, "/api/v1/stop", "POST", bearer, raw).status == 422
     assert ask(door.path, "/api/v1/stop", "POST", bearer, b" " * 20_000).status == 413
+    assert ask(door.path, "/api/v1/dump", "POST", bearer, b'{"slot": 0.0}').status == 200
+    for raw in (b'{"slot": 0.5}', b'{"slot": 1e999}', b'{"slot": -1e300}'):
+        assert ask(door.path, "/api/v1/dump", "POST", bearer, raw).status == 422
     assert_untouched(cluster)
 
 

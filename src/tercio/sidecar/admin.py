@@ -148,13 +148,19 @@ async def _body(receive: Receive, route: Route) -> Mapping[str, object]:
         if not message.get("more_body"):
             break
     try:
-        value = json.loads(bytes(parts))
+        value = json.loads(bytes(parts), parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise Refused(422, "the body is no JSON") from error
     if wrong := fault(value, route.body or {}):
         raise Refused(422, wrong)
     assert isinstance(value, dict)
     return value
+
+
+def _number(text: str) -> int | float:
+    """To JSON Schema, and so to those who read our document, 7.0 is a whole number."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _since(scope: Scope) -> int | None:

@@ -118,7 +118,21 @@ def _operation(route: Route) -> Mapping[str, Any]:
     shape = {"type": "string"} if route.content != "application/json" else {"type": "object"}
     answers = {"200": {"description": "Done", "content": {route.content: {"schema": shape}}}}
     error = _object("error", error={"type": "string"})
-    codes = ["401", "403", "404", "409", "413", "415", "421", "422", "429", "503", "504"]
+    codes = [
+        "400",
+        "401",
+        "403",
+        "404",
+        "405",
+        "409",
+        "413",
+        "415",
+        "421",
+        "422",
+        "429",
+        "503",
+        "504",
+    ]
     for code in codes:
         content = {"application/json": {"schema": error}}
         answers[code] = {"description": "Refused", "content": content}
