@@ -26,11 +26,11 @@ def main(program: str, *options: str) -> int:
         try:
             cluster.start("-w", "1", "--max-workers", "2", *QUICK, *admin)
             code = subprocess.call([
-                program, "run", f"http://127.0.0.1:{port}/api/v1/openapi.json",
+                Path(program).absolute(), "run", f"http://127.0.0.1:{port}/api/v1/openapi.json",
                 "--header", f"Authorization: Bearer {token}", "--exclude-path-regex", LEFT_OUT,
                 "--phases", "coverage,fuzzing", "--continue-on-failure",
                 "--generation-database", ":memory:", *options,
-            ])  # fmt: skip
+            ], cwd=cluster.directory)  # fmt: skip
             assert not cluster.has_ended(), cluster.story()
             assert "Traceback" not in cluster.story(), cluster.story()
             return code
