@@ -159,7 +159,7 @@ class World:
                     for p in self.processes.values()
                     if p.generation == event.generation
                     and p.ready_at is not None
-                    and self.now - p.ready_at >= self.supervisor.cluster.policy.soak
+                    and self.now >= p.ready_at + self.supervisor.cluster.policy.soak  # as it rounds
                 }
                 assert soaked >= wanted, "a trial before every successor has soaked"
             case "ReloadCommitted":

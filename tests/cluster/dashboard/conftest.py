@@ -15,9 +15,9 @@ from tests.ports import free_port
 expect.set_options(timeout=PATIENCE * 1000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
-    """One for all tests of this process."""
+    """One a test: while there is one, its library keeps a loop running in this thread."""
     if sys.platform != "linux" and not browsers.is_here():
         pytest.skip("this platform's browsers are somewhere else")
     with browsers.running() as started:
