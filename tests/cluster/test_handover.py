@@ -46,17 +46,17 @@ def test_idle_connections_go_through_reloads_without_one_reset(cluster: Cluster)
     count = {"quick": 1000, "full": 10_000, "extreme": 10_000}[TIER]
     cluster.write_app(release("r0"))
     cluster.start("-w", "2", *CALM, *SHORT, "--timeout-keep-alive", "600")
+    before = descriptors(cluster)
     with Crowd(cluster.port, count) as crowd:
         assert crowd.ask() == {"r0": count}
-        before = descriptors(cluster)
         for number in trials("C20", 2, 10, 50):
             cluster.write_app(release(f"r{number + 1}"))
             cluster.ask("reload")
             wait_left(cluster, 2 * number + 2)
             assert crowd.ask() == {f"r{number + 1}": count}
             assert sum(connections(cluster)) == count
-        # A loop of its own may open one or two, now or then.
-        assert abs(descriptors(cluster) - before) <= 8
+        # A connection that moves is held by both for a moment; a loop may open one or two.
+        cluster.until(lambda _: abs(descriptors(cluster) - before - count) <= 8)
         left = cluster.of("WorkerLeft")
         assert sum(event["moved"] for event in left) == count * (len(left) // 2)
         assert cluster.of("RequestsCut") == []

@@ -11,6 +11,7 @@ from tests.cluster.harness import PATIENCE, QUICK, Cluster
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its connections move by Linux")
 
 CLIENTS = 8
+CROWDS = 10
 
 APP = """
 import socketio
@@ -52,6 +53,12 @@ def test_every_client_of_socket_io_speaks_with_one_worker(
     async def crowd() -> list[set[str]]:
         return await asyncio.gather(*(talk(cluster.port, transports) for _ in range(CLIENTS)))
 
-    homes = asyncio.run(crowd())
-    assert all(len(each) == 1 for each in homes)
-    assert len(set().union(*homes)) > 1
+    seen: set[str] = set()
+    for _ in range(CROWDS):
+        homes = asyncio.run(crowd())
+        assert all(len(each) == 1 for each in homes)
+        seen.update(*homes)
+        if len(seen) > 1:
+            break
+    # On a busy machine the one that is awake may take a whole crowd, but not each time.
+    assert len(seen) > 1
