@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from tercio import __version__
 from tercio.core.cluster import Cluster
 from tercio.core.model import Slot, Worker
-from tercio.dataplane.scoreboard import Field, Scoreboard, WorkerPhase
+from tercio.dataplane.scoreboard import (
+    DURATION_BOUNDS,
+    DURATION_WORDS,
+    Field,
+    Row,
+    Scoreboard,
+    WorkerPhase,
+)
 from tercio.primary.executor import Executor
 from tercio.primary.footprints import Footprints
 from tercio.primary.sampler import Sampler
@@ -41,6 +48,7 @@ def status_of(
         "reload": _reload(cluster, now),
         "last_reload": _last_reload(cluster),
         "breaker": _breaker(cluster, now),
+        "duration_bounds": list(DURATION_BOUNDS),
         "workers": [
             _worker(slot, worker, executor, sampler, scoreboard, footprints, children, now)
             for slot in sorted(cluster.slots.values(), key=lambda slot: slot.number)
@@ -89,6 +97,8 @@ def _worker(
         "requests": row[Field.REQUESTS],
         "in_flight": row[Field.IN_FLIGHT],
         "connections": row[Field.CONNECTIONS],
+        "durations": [row[word] for word in range(DURATION_WORDS.start, DURATION_WORDS.stop)],
+        "loop_lag": _lag(row, now),
         "blocked": row[Field.BLOCKED],
         "blocked_seconds": row[Field.BLOCKED_US] / 1e6,
         "log_dropped": row[Field.LOG_DROPPED],
@@ -111,6 +121,13 @@ def _worker(
             "offloaded": _offloaded(children.get(process.process.pid, ()), footprints),
         }
     return answer
+
+
+def _lag(row: Row, now: float) -> float:
+    """Seconds; of a loop that is in one callback for long, for how long it is."""
+    lag = row[Field.LOOP_LAG_US] / 1e6
+    since = row[Field.SUSPECT]
+    return max(lag, now - since / 1e9) if since else lag
 
 
 def _moves(totals: Mapping[Field, int]) -> dict[str, object]:

@@ -5,7 +5,6 @@ import asyncio
 from tercio.dataplane.shared import Shared
 from tercio.metrics import Snapshot
 from tercio.sidecar.answers import Answer, Refused
-from tercio.sidecar.paces import Paces
 
 
 class Scrape:
@@ -17,10 +16,6 @@ class Scrape:
     def snapshot(self) -> Snapshot:
         """Everything now. Raises `TimeoutError`."""
         return Snapshot.take(self._shared.series, self._shared.scoreboard)
-
-    def paces(self) -> Paces:
-        """The same of each worker, for one who looks again and again."""
-        return Paces(self._shared.scoreboard)
 
     async def answer(self, accept: str) -> Answer:
         """In the format that the scraper asks for. Raises `Refused`."""

@@ -9,6 +9,7 @@ from typing import Final
 from tercio.errors import ControlError
 from tercio.http.asgi import Receive, Send
 from tercio.metrics import Snapshot, summary
+from tercio.metrics.paces import Paces
 from tercio.sidecar.answers import Refused, start_of
 from tercio.sidecar.control import Control
 from tercio.sidecar.scrape import Scrape
@@ -32,20 +33,21 @@ class States:
         self._taken = -PERIOD
         self._line = b""
         self._before: Snapshot | None = None
-        self._paces = scrape.paces()
+        self._paces = Paces()
 
     async def line(self) -> bytes:
         """The newest one as an event. Raises `OSError`, `TimeoutError` and `ControlError`."""
         async with self._lock:
             if time.monotonic() - self._taken >= _FRESH:
                 status = await self._control.ask("status", {"memory_age": _MEMORY_AGE})
+                paces = self._paces.look(status, time.monotonic())
                 now = await asyncio.to_thread(self._scrape.snapshot)
                 before, self._before = self._before, now
                 state = {
                     "at": time.time(),
                     "status": status,
                     "traffic": _traffic(before, now),
-                    "paces": self._paces.since_last(now.at - before.at if before else 0.0),
+                    "paces": {name: pace.to_fields() for name, pace in paces.items()},
                 }
                 self._line, self._taken = event_of("state", state), time.monotonic()
             return self._line
