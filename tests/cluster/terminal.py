@@ -37,7 +37,7 @@ class Terminal:
             "PYTHONDONTWRITEBYTECODE": "1",
             "TERM": "dumb",
         }
-        self.pid, self._fd = _fork()
+        self.pid, self._fd = forked()
         if self.pid == 0:
             os.chdir(directory)
             os.execve(command[0], command, environ)
@@ -103,7 +103,8 @@ class Terminal:
         return bool(data)
 
 
-def _fork() -> tuple[int, int]:
+def forked() -> tuple[int, int]:
+    """As os.fork(): the child has a terminal of its own, the parent its other side."""
     import pty
     import warnings
 

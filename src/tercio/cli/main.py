@@ -17,6 +17,7 @@ COMMANDS = {
     "dev": ("dev", "Serve an application while it is written: each change is loaded."),
     "status": ("status", "Show the cluster and its workers."),
     "health": ("health", "Say whether the cluster lives, serves and has started: exit 0 or 1."),
+    "top": ("top", "Watch the cluster live, and change it by keys."),
     "events": ("events", "Show what happened, and what happens."),
     "logs": ("logs", "Show what workers wrote at last."),
     "metrics": ("metrics", "Show the metrics of all workers."),

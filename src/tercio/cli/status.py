@@ -50,8 +50,8 @@ def render(status: Message) -> list[str]:
     lines = [*_summary(status), ""]
     rows = list(_rows(status))
     lines += table(_HEADER, rows, right=_NUMBERS) if rows else ["no workers"]
-    if notes := list(_notes(status)):
-        lines += ["", *notes]
+    if noted := list(notes(status)):
+        lines += ["", *noted]
     return lines
 
 
@@ -155,7 +155,8 @@ def _rows(status: Message) -> Iterator[tuple[str, ...]]:
     yield from (cells for _, cells in sorted(rows, key=lambda row: row[0]))
 
 
-def _notes(status: Message) -> Iterator[str]:
+def notes(status: Message) -> Iterator[str]:
+    """What is not as it always is, a line each, escaped."""
     if (running := record(status, "reload")) is not None:
         yield f"reload: {_told(running, _reload)}"
     if (last := record(status, "last_reload")) is not None:
@@ -193,8 +194,8 @@ def _notes(status: Message) -> Iterator[str]:
                 f"slot {_count(number(worker, 'slot'))}: {_count(lost)} log lines dropped, "
                 "nobody read them in time"
             )
-    notes = status.get("notes")
-    for note in notes if isinstance(notes, list) else ():
+    told = status.get("notes")
+    for note in told if isinstance(told, list) else ():
         yield escape(note)
 
 

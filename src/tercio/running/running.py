@@ -7,10 +7,10 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final
 
+from tercio.cli.asking import ask, converse
 from tercio.cli.client import Message, RequestFailed, Told, number, text
 from tercio.cluster.post import pack, unpack
 from tercio.errors import ControlError, CouldNotStart, TercioError, WrongType
-from tercio.running.asking import ask, converse
 from tercio.running.child import Child
 from tercio.running.feed import QUEUED, Feed, Reader
 from tercio.running.views import Event, WorkerMessage, WorkerStatus, workers_of

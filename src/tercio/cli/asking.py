@@ -1,4 +1,4 @@
-"""Talk to a primary over its control socket, in an event loop: the twin of `cli.client`."""
+"""Talk to a primary over its control socket, in an event loop: the twin of `client`."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
