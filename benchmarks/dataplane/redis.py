@@ -1,5 +1,6 @@
 """What does Redis cost with our client, beside redis-py? Same server, rounds in turn.
 
+"lean" is the least that INCR can cost in Python: hiredis, one write a turn, no time-outs.
 INCR from one process, one after another and from 16 tasks: operations a second of the client's CPU.
 Messages of 100 bytes from one process to three: delivered a second, and CPU of all four processes.
 redis-py publishes in pipelines of 32, ours 32 messages a turn of the loop; both have the same
@@ -21,6 +22,7 @@ from typing import Any
 
 import uvloop
 from benchmarks.dataplane import servers
+from benchmarks.dataplane.stores import LeanRedis
 from benchmarks.dataplane.table import header, row, spread
 
 RECEIVERS = 3
@@ -75,6 +77,17 @@ async def incr_tercio(path: str, tasks: int, seconds: float) -> Result:
         await engine.close()
 
 
+async def incr_lean(path: str, tasks: int, seconds: float) -> Result:
+    client = LeanRedis()
+    client.__dict__["_path"] = path
+    await client.open()
+
+    async def step() -> None:
+        await client.incr("n")
+
+    return await _operations(step, tasks, seconds)
+
+
 async def _operations(step: Callable[[], Awaitable[None]], tasks: int, seconds: float) -> Result:
     await step()
     done = 0
@@ -93,9 +106,11 @@ async def _operations(step: Callable[[], Awaitable[None]], tasks: int, seconds: 
     return Result(done / took, spent / done * 1e6)
 
 
+_INCRS = {"redis-py": incr_redis_py, "tercio": incr_tercio, "lean": incr_lean}
+
+
 def _incr(way: str, path: str, tasks: int, seconds: float, answer: Any) -> None:
-    run = incr_tercio if way == "tercio" else incr_redis_py
-    answer.put(uvloop.run(run(path, tasks, seconds)))
+    answer.put(uvloop.run(_INCRS[way](path, tasks, seconds)))
 
 
 # Messages
@@ -280,7 +295,7 @@ def main() -> None:
         try:
             for _ in range(options.rounds):
                 for name, measure in measures.items():
-                    for way in ("redis-py", "tercio"):
+                    for way in ("redis-py", "tercio", *(["lean"] if "INCR" in name else [])):
                         result = measure(way, str(server.path))
                         results.setdefault((name, way), []).append(result)
         finally:
@@ -288,9 +303,10 @@ def main() -> None:
     print(f"redis-py {version('redis')}, hiredis {version('hiredis')}, {servers.version()}")
     print(f"{options.rounds} rounds of {options.seconds:g} s; median (least-most)\n")
     columns = ("", "redis-py /s", "tercio /s", "times", "redis-py CPU µs", "tercio CPU µs", "times")
-    print("\n".join(header(columns)))
+    print("\n".join(header((*columns, "lean CPU µs"))))
     for name in measures:
         theirs, ours = results[name, "redis-py"], results[name, "tercio"]
+        lean = [one.cost for one in results.get((name, "lean"), [])]
         print(
             row(
                 name,
@@ -300,6 +316,7 @@ def main() -> None:
                 f"{statistics.median(one.cost for one in theirs):.1f}",
                 f"{statistics.median(one.cost for one in ours):.2f}",
                 _ratios([other.cost / own.cost for own, other in _pairs(ours, theirs)]),
+                f"{statistics.median(lean):.2f}" if lean else "",
             )
         )
 

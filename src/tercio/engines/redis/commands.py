@@ -120,6 +120,10 @@ def _nothing(reply: Reply) -> None:
     return None
 
 
+def _as_it_is(reply: Reply) -> Reply:
+    return reply
+
+
 _PLANS: Final[dict[type[Verb[Any]], Plan]] = {
     verbs.Get: Plan(lambda n, v: (b"GET", n.data + v.key), _value),
     verbs.GetMany: Plan(lambda n, v: (b"MGET", *_many(v.keys, n)), _values),
@@ -146,7 +150,7 @@ _PLANS: Final[dict[type[Verb[Any]], Plan]] = {
         bool,
         scripts.PUSH,
     ),
-    verbs.Pop: Plan(lambda n, v: _queue(n, v.key), lambda reply: reply and reply[0], scripts.POP),
+    verbs.Pop: Plan(lambda n, v: _queue(n, v.key), _as_it_is, scripts.POP),
     verbs.PutBack: Plan(
         lambda n, v: (*_queue(n, v.key), v.item, _or_nothing(v.ttl)), _nothing, scripts.PUT_BACK
     ),
@@ -163,11 +167,11 @@ _INCR_TTL: Final = Plan(
 )
 
 
-def plan_of(verb: Verb[V]) -> Plan | None:
-    """How a verb is carried out, None if it takes more than one command."""
+def plan_of(verb: Verb[V]) -> Plan:
+    """How a verb that takes one command is carried out."""
     if type(verb) is verbs.Incr and verb.ttl is not None:
         return _INCR_TTL
-    return _PLANS.get(type(verb))
+    return _PLANS[type(verb)]
 
 
 def escaped(prefix: bytes) -> bytes:

@@ -91,8 +91,9 @@ class Connection:
         `StateUnavailable`. Raises `StateBusy` when too many wait, `StateUnavailable` when it has
         no hope.
         """
-        if self._wire is not None:
-            return self._wire.call(*command)
+        wire = self._wire
+        if wire is not None:
+            return wire.send(packed(command), self._loop.create_future())
         now = self._loop.time()
         if self._closed or now - self._down_since > self._address.timeout:
             self.refused += 1

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 
 import hiredis
 
-from tercio.engines.redis.commands import Names, Plan, escaped, plan_of
+from tercio.engines.redis.commands import Names, escaped, plan_of
 from tercio.engines.redis.connection import Connection
 from tercio.engines.redis.handshake import tls_context
 from tercio.engines.redis.loopthread import LoopThread
@@ -75,16 +75,10 @@ class RedisState:
     async def run(self, verb: Verb[R]) -> R:
         """See `StateEngine`."""
         self._operations += 1
-        plan = plan_of(verb)
-        if plan is None:
-            return cast("R", await _SEVERAL[type(verb)](self, verb))
-        if type(verb) is Pop:
-            return cast("R", await self._pop(verb, plan))
-        if type(verb) is GetMany and not verb.keys:
-            return cast("R", [])
-        if type(verb) is Delete and not verb.keys:
-            return cast("R", 0)
-        return cast("R", plan.read(await self._carry_out(plan, verb)))
+        special = _SPECIAL.get(type(verb))
+        if special is not None:
+            return cast("R", await special(self, verb))
+        return cast("R", await self._carry_out(verb))
 
     def run_now(self, verb: Verb[R]) -> R:
         """See `StateEngine`. The command goes through a loop in a thread of ours."""
@@ -164,15 +158,18 @@ class RedisState:
         self._last = connection
         return connection
 
-    async def _carry_out(self, plan: Plan, verb: Verb[Any]) -> Any:
+    async def _carry_out(self, verb: Verb[Any]) -> Any:
+        # Each call costs here: a command has no more of them than it needs.
+        plan = plan_of(verb)
+        connection = self._connection()
         command = plan.command(self._names, verb)
         if plan.script is None:
-            return await self._ask(*command)
-        connection = self._connection()
-        reply = await connection.call(b"EVALSHA", plan.script.sha, *command)
-        if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await connection.call(b"EVAL", plan.script.source, *command)
-        return self._taken(connection, reply)
+            reply = await connection.call(*command)
+        else:
+            reply = await connection.call(b"EVALSHA", plan.script.sha, *command)
+            if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+                reply = await connection.call(b"EVAL", plan.script.source, *command)
+        return plan.read(self._taken(connection, reply))
 
     async def _ask(self, *command: Argument) -> Any:
         connection = self._connection()
@@ -185,11 +182,18 @@ class RedisState:
             raise translated(reply)
         return reply
 
-    async def _pop(self, verb: Pop, plan: Plan) -> bytes | None:
+    async def _many(self, verb: GetMany | Delete) -> Any:
+        """What the server would refuse to do for no keys at all."""
+        if verb.keys:
+            return await self._carry_out(verb)
+        return 0 if isinstance(verb, Delete) else []
+
+    async def _pop(self, verb: Pop) -> bytes | None:
         """Take an item; if the caller goes away meanwhile, put it back."""
-        taking = asyncio.ensure_future(self._carry_out(plan, verb))
+        taking = asyncio.ensure_future(self._carry_out(verb))
         try:
-            return cast("bytes | None", plan.read(await asyncio.shield(taking)))
+            taken = await asyncio.shield(taking)
+            return None if taken is None else cast("bytes", taken[0])
         except asyncio.CancelledError:
             taking.add_done_callback(lambda taken: self._put_back(verb.key, taken))
             raise
@@ -199,7 +203,7 @@ class RedisState:
             return
         item, left = cast("list[Any]", taken.result())
         verb = PutBack(key, item, None if left < 0 else left / 1000)
-        command = cast("Plan", plan_of(verb)).command(self._names, verb)
+        command = plan_of(verb).command(self._names, verb)
         try:
             # The whole script: nobody would wait for NOSCRIPT here.
             self._connection().call(b"EVAL", PUT_BACK.source, *command)
@@ -243,13 +247,16 @@ class RedisState:
         return 0  # the server does it by itself
 
 
-_SEVERAL: Final[dict[type[Verb[Any]], Callable[[RedisState, Any], Awaitable[object]]]] = {
+_SPECIAL: Final[dict[type[Verb[Any]], Callable[[RedisState, Any], Awaitable[object]]]] = {
+    Pop: RedisState._pop,
+    GetMany: RedisState._many,
+    Delete: RedisState._many,
     Scan: RedisState._scan,
     Clear: RedisState._clear,
     Measure: RedisState._measure,
     Sweep: RedisState._sweep,
 }
-"""What takes several commands, or none; `commands` has the rest."""
+"""What takes several commands, or none, or must be seen to; all else is one of `commands`."""
 
 
 async def _closed(connection: Connection) -> None:

@@ -25,6 +25,7 @@ MOST_BYTES: Final = 64 << 20
 _LATE: Final = 0.05
 
 _NOTHING: Final = object()
+_PUSH: Final = hiredis.PushNotification
 
 
 def packed(command: tuple[Argument, ...]) -> bytes:
@@ -142,10 +143,11 @@ class Wire(asyncio.Protocol):
             reader.feed(data)
             while (reply := reader.gets()) is not _NOTHING:
                 self._incomplete = reader.len()
-                if type(reply) is hiredis.PushNotification or (
+                kind = type(reply)
+                if kind is _PUSH or (
                     # RESP2 has no type of its own for what nobody asked for.
                     self._pushed is not None
-                    and type(reply) is list
+                    and kind is list
                     and reply
                     and reply[0] == b"message"
                 ):
