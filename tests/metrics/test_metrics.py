@@ -1,6 +1,7 @@
 """Counters, gauges and histograms as an application holds them, in a process of its own."""
 
 import asyncio
+import enum
 import math
 import os
 import sys
@@ -60,6 +61,25 @@ def test_a_name_that_prometheus_or_the_cluster_would_not_take_is_refused(
     for make in (metrics.counter, metrics.gauge, metrics.histogram):
         with pytest.raises(ValueError, match=r"cannot name a metric|cluster's own"):
             make(name)
+
+
+class _Kind(str, enum.Enum):  # noqa: UP042 - as applications write it since long
+    PEN = "pen"
+
+
+def test_labels_count_together_whatever_way_they_are_given(metrics: LocalMetrics) -> None:
+    orders = metrics.counter("orders", labels=["kind", "what"])
+    for _ in range(2):  # the first time, and when they are known
+        orders.labels("pen", "new").inc()
+        orders.labels(kind="pen", what="new").inc()
+        orders.labels(what="new", kind="pen").inc()
+        orders.labels(_Kind.PEN, "new").inc()
+        orders.labels(["a list"], "new").inc()
+        with pytest.raises(ValueError, match="has the labels"):
+            orders.labels("pen", "new", what="new")
+    found = metrics.read()
+    assert found.value("orders_total", kind="pen", what="new") == 8
+    assert found.value("orders_total", kind="['a list']", what="new") == 2
 
 
 @pytest.mark.parametrize("labels", [["a-b"], ["__x"], ["le"], ["a", "a"], "kind", ["n"]])

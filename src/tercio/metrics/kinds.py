@@ -84,7 +84,7 @@ class Metric:
         self.declaration: Declaration = declaration
         self._places = places
         self._children: dict[tuple[str, ...], Self] = {}
-        self._by_labels: dict[tuple[tuple[str, object], ...], Self] = {}
+        self._by_labels: dict[tuple[object, ...], Self] = {}
         # One for all label values without room: values without end must not fill this process.
         self._left_out: Self | None = None
         self.has_place: bool = False
@@ -117,18 +117,21 @@ class Metric:
     def labels(self, *values: object, **named: object) -> Self:
         """The series with these label values, in the order of the declaration or by name.
 
-        Keep the answer where it is used often: counting on it costs a third. Each combination of
+        Keep the answer where it is used often: counting on it costs half. Each combination of
         values is a series of its own that stays: never take a user's id or a path for one.
         Raises `ValueError` for other labels than the metric has.
         """
-        key = tuple(named.items())
-        if (found := self._by_labels.get(key)) is not None and not values:
-            return found
+        key: tuple[object, ...] = values or tuple(named.items())
+        try:
+            if (found := self._by_labels.get(key)) is not None and not (values and named):
+                return found
+        except TypeError:  # what cannot be a key is no text
+            return self._child(values, named)
         child = self._child(values, named)
         if not child.has_place or len(self._by_labels) >= _MOST_SPELLINGS:
             return child
         # Texts only: 1, 1.0 and True are one key, and three labels.
-        if key and all(type(value) is str for _, value in key):
+        if all(type(value) is str for value in values or named.values()):
             self._by_labels[key] = child
         return child
 
@@ -140,7 +143,7 @@ class Metric:
             values = tuple(named[name] for name in names)
         if len(values) != len(names) or not names:
             raise ValueError(f"{self.name} has {len(names)} labels, not {len(values)}")
-        key = tuple(map(str, values))
+        key = tuple(map(_text, values))
         found = self._children.get(key)
         if found is None:
             with _lock:
@@ -154,8 +157,13 @@ class Metric:
         return found
 
 
+def _text(value: object) -> str:
+    """A member of an enumeration of texts is its text, as it is where it is looked up."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
 _MOST_SPELLINGS: Final = 1000
-"""Of labels by name that are looked up at once; more go the longer way."""
+"""Of labels that are looked up at once; more go the longer way."""
 
 
 class Counter(Metric):

@@ -57,6 +57,7 @@ class Counts:
         "_in_flight",
         "_is_stored",
         "_loop",
+        "_oks",
         "_refused",
         "_websockets",
         "_words",
@@ -76,6 +77,7 @@ class Counts:
         self._below, self._above = _BELOW[0], _ABOVE[0]
         # Requests and what was refused, by the first digit of their status, 0 = no answer.
         self._digits = [0] * 6
+        self._oks = 0  # those with 200, which are not in there
         self._is_stored = True
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -109,7 +111,10 @@ class Counts:
     def request_ended(self, status: int, seconds: float) -> None:
         self._in_flight -= 1
         self._duration += seconds
-        self._digits[status // 100] += 1
+        if status == 200:
+            self._oks += 1  # nearly all: a third of the time that the list takes
+        else:
+            self._digits[status // 100] += 1
         if not self._below < seconds <= self._above:
             self._turn_to_bucket_of(seconds)
         self._in_bucket += 1
@@ -166,6 +171,7 @@ class Counts:
         # For one request a turn this is most of what counting costs: no calls, no loops.
         self._is_stored = True
         none, ones, twos, threes, fours, fives = self._digits
+        twos += self._oks
         words = self._words
         words[_DURATIONS + self._bucket] = self._in_bucket
         words[_IN_FLIGHT] = self._in_flight
