@@ -3,6 +3,8 @@
 import grp
 import os
 import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tercio.errors import ConfigError
@@ -61,6 +63,25 @@ def lock(*, is_other: bool = True) -> None:
     rights = (*os.getresuid(), *os.getresgid(), *os.getgroups())
     if is_other and 0 in rights:
         raise PermissionError("still root after giving it up")
+
+
+@contextmanager
+def rights_of(identity: Identity) -> Iterator[None]:
+    """Open files with their rights and no others, as root. Raises `PermissionError`.
+
+    Nobody else gains by it: who may send signals or look into this process is asked of its real
+    user, which stays.
+    """
+    groups, gid, uid = os.getgroups(), os.getegid(), os.geteuid()
+    os.setgroups(identity.groups)
+    try:
+        os.setegid(identity.gid)
+        os.seteuid(identity.uid)
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)
 
 
 def _user(name: str) -> pwd.struct_passwd:
