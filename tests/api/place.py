@@ -32,7 +32,8 @@ class Place:
             **QUICKLY,
             **options,
         }
-        return tercio.launch(app, env={MARK: self.mark, "PYTHONDONTWRITEBYTECODE": "1"}, **given)
+        given["env"] = {MARK: self.mark, "PYTHONDONTWRITEBYTECODE": "1", **given.get("env", {})}
+        return tercio.launch(app, **given)
 
     def living(self) -> list[int]:
         return [pid for pid in Cluster(self.directory, self.mark).living() if pid != os.getpid()]

@@ -294,7 +294,12 @@ def test_wrong_options_are_told_in_the_words_of_the_command_line(place: Place) -
         ({"wrkers": 2}, ConfigError, "there is no option 'wrkers'; did you mean 'workers'?"),
         ({"cwd": "/nowhere"}, ConfigError, "expected a directory"),
         ({"port": object()}, ConfigError, "--port"),
-        ({"output": "/nowhere/log"}, CouldNotStart, "No such file"),
+        ({"cwd": "/a\0b"}, ConfigError, "expected a directory"),
+        ({"output": "/nowhere/log"}, ConfigError, "output '/nowhere/log': .*; No such file"),
+        ({"output": "/a\0b"}, ConfigError, "output .*: it cannot be opened"),
+        ({"env": {"A": 5}}, ConfigError, "env 'A': expected texts, not 5"),
+        ({"env": {"A": "b\0c"}}, ConfigError, "env 'A': no variable"),
+        ({"env": {"A=B": "c"}}, ConfigError, "env 'A=B': no variable"),
         ({"config": "nowhere.toml"}, ConfigError, "nowhere.toml"),
         ({"start_timeout": 0.1}, CouldNotStart, "start_timeout|start-timeout"),
         ({"timeout": 0.01}, CouldNotStart, "was not ready after 0.01 s"),
@@ -323,6 +328,20 @@ def test_a_launch_is_entered_once(place: Place) -> None:
 
 
 # Without an event loop
+
+
+def test_a_number_of_workers_is_no_difference(place: Place) -> None:
+    with place.launch(workers=2) as running:
+        with pytest.raises(ControlError, match="expected how many workers"):
+            running.scale(-1)
+        assert len(running.workers) == 2
+        assert running.scale(1) == 1
+        assert running.scale("+1") == 2
+
+
+def test_a_directory_may_be_given_as_bytes(place: Place) -> None:
+    with place.launch(cwd=os.fsencode(place.directory)) as running:
+        assert len(running.workers) == 2
 
 
 def test_a_program_without_a_loop_uses_with(place: Place) -> None:

@@ -1,6 +1,7 @@
 """What `tercio config import` makes of other servers' files."""
 
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def test_a_value_that_is_not_allowed_here_is_a_comment_with_the_reason(tercio: T
     [
         ("import nowhere_at_all\n", "No module named 'nowhere_at_all'"),
         ("bind = = 1\n", "SyntaxError"),
-        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("raise SystemExit(3)\n", "ends the program that reads it (sys.exit, with 3)"),
+        ("import sys\nsys.exit(0)\n", "ends the program that reads it (sys.exit, with 0)"),
         ("import os\nos._exit(7)\n", "ended its process (status 7)"),
         ("with open('written', 'w') as file: file.write('x')\n", "File too large"),
         ("x = bytearray(8 << 30)\n", "MemoryError"),
@@ -109,6 +111,37 @@ def test_a_file_that_cannot_be_executed_is_one_error(tercio: Tercio, text: str, 
     message = refused(tercio, "gunicorn.conf.py", text)
     assert said in message
     assert "conf_trial" not in message
+
+
+def test_what_is_no_value_is_named_by_its_class(tercio: Tercio) -> None:
+    text = "class Secret: pass\nuser = object()\nlogconfig_dict = Secret()\n"
+    found, made = imported(tercio, "gunicorn.conf.py", text)
+    assert "user" not in found
+    assert "# - user: an object of the class object cannot stand in a file" in made
+    assert "of the class Secret" in made
+    assert "at 0x" not in made
+
+
+def test_what_is_refused_is_called_by_its_name_not_by_a_hint(tercio: Tercio) -> None:
+    _, made = imported(tercio, "gunicorn.conf.py", "workers = '\\n[evil]\\nx = 1'\n")
+    assert "# - workers: '\\n[evil]\\nx = 1' is no workers" in made
+    assert "\n[evil]" not in made
+
+
+def test_no_process_that_it_starts_outlives_the_import(tercio: Tercio, tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    text = f"""
+import os, subprocess, sys
+fd = os.open({str(alive)!r}, os.O_WRONLY)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], pass_fds=[fd])
+bind = "127.0.0.1:8001"
+"""
+    with open(os.open(alive, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        found, _ = imported(tercio, "gunicorn.conf.py", text)
+        assert found["bind"] == ["127.0.0.1:8001"]
+        os.set_blocking(reader.fileno(), True)
+        assert reader.read() == b"", "whoever had it open for writing is gone"
 
 
 ECOSYSTEM: dict[str, Any] = {

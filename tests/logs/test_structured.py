@@ -88,6 +88,13 @@ def test_a_long_exception_loses_its_middle_not_its_end() -> None:
     assert "characters cut" in said["exception"]
 
 
+def test_a_long_list_loses_its_middle_and_nothing_else_is_lost() -> None:
+    said = told(record("bought", items=list(range(3000)), order=7, user={"name": "Ann"}))
+    assert (said["message"], said["order"], said["user"]) == ("bought", 7, {"name": "Ann"})
+    assert said["items"].startswith("[0, 1, 2, ")
+    assert said["items"].endswith(", 2998, 2999]")
+
+
 @pytest.mark.parametrize(
     "extra",
     [

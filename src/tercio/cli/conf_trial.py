@@ -11,6 +11,8 @@ import traceback
 
 SECONDS = 10  # of CPU time
 MEMORY = 2 << 30  # bytes of address space
+OBJECT = "object of"
+"""The key under which the class of something stands that is no value."""
 
 
 def main(argv: list[str]) -> None:
@@ -29,7 +31,9 @@ def main(argv: list[str]) -> None:
     try:
         with open(path, "rb") as file:
             exec(compile(file.read(), path, "exec"), space)
-    except BaseException as error:  # SystemExit too
+    except SystemExit as error:
+        answer = {"exit": str(error.code)}
+    except BaseException as error:
         answer = {"error": "".join(traceback.format_exception(error.with_traceback(None)))}
         frames = traceback.extract_tb(error.__traceback__)[1:]
         answer["error"] = "".join(
@@ -47,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 
 def _plain(value: object) -> object:
-    """The value as JSON can hold it; a function is named."""
+    """The value as JSON can hold it; a function is named, and the class of what is no value."""
     if callable(value):
         return {"callable": getattr(value, "__qualname__", repr(value))}
     if isinstance(value, list | tuple | set):
@@ -56,7 +60,9 @@ def _plain(value: object) -> object:
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, bool | int | float | str) or value is None:
         return value
-    return str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return {OBJECT: type(value).__qualname__}
 
 
 if __name__ == "__main__":

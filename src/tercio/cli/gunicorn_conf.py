@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from tercio.cli import conf_trial
@@ -128,6 +130,9 @@ def _translate(imported: Imported, name: str, value: Any, given: Mapping[str, An
         _hook(imported, name, value)
     elif value is None:
         return  # gunicorn's own default
+    elif isinstance(value, dict) and conf_trial.OBJECT in value:
+        kind = value[conf_trial.OBJECT]
+        imported.leave(name, f"an object of the class {kind} cannot stand in a file")
     elif name in _SPECIAL:
         _SPECIAL[name](imported, value, given)
     elif name in _SAME:
@@ -183,7 +188,8 @@ def _address(text: str) -> str:
 
 
 def _workers(imported: Imported, value: Any, given: Mapping[str, Any]) -> None:
-    imported.take("workers", value, "or 'auto': one a core, as quota and memory allow")
+    remark = "or 'auto': one a core, as quota and memory allow"
+    imported.take("workers", value, remark, name="workers")
 
 
 def _worker_class(imported: Imported, value: Any, given: Mapping[str, Any]) -> None:
@@ -324,16 +330,23 @@ def _execute(path: str) -> dict[str, Any]:
     with open(read_end, "rb") as report:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[write_end]
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                pass_fds=[write_end],
+                start_new_session=True,
             )
         finally:
             os.close(write_end)
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
             raise ConfigError(f"{path} was executed, and not done after {_PATIENCE:g} s") from None
+        finally:
+            # With all that it started: they have none of its limits to fear any more.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         answer = report.read()
     if not answer:
         raise ConfigError(
@@ -342,6 +355,11 @@ def _execute(path: str) -> dict[str, Any]:
             "no file"
         )
     told: dict[str, Any] = json.loads(answer)
+    if "exit" in told:
+        raise ConfigError(
+            f"{path} ends the program that reads it (sys.exit, with {told['exit']}), so that "
+            "nothing can be learned from it"
+        )
     if "error" in told:
         raise ConfigError(f"{path} cannot be executed:\n{told['error'].rstrip()}")
     found: dict[str, Any] = told["found"]

@@ -32,16 +32,18 @@ class Imported:
     """What was not taken over, and what to do instead."""
     notes: list[str] = field(default_factory=list)
 
-    def take(self, key: str, value: object, remark: str = "") -> None:
-        """Set one of our keys; what it does not allow is left, with the reason."""
+    def take(self, key: str, value: object, remark: str = "", *, name: str = "") -> None:
+        """Set one of our keys; what it does not allow is left, with the reason.
+
+        ``name`` is what it was called, if the remark says something else.
+        """
         option = OPTIONS[key.replace("-", "_")]
         try:
             option.kind.parse(value)
         except Refused as refused:
             reason = f" ({refused.reason})" if refused.reason else ""
-            self.left.append(
-                f"{remark or key}: {value!r} is no {key}: expected {option.kind.allowed}{reason}"
-            )
+            expected = f"expected {option.kind.allowed}{reason}"
+            self.left.append(f"{name or remark or key}: {value!r} is no {key}: {expected}")
             return
         self.lines = [line for line in self.lines if line[0] != key]
         self.lines.append((key, value, remark))

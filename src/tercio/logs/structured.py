@@ -121,9 +121,9 @@ def line(fields: Mapping[str, object]) -> str:
     if len(text) < LINE_BYTES:
         return text
     shortened = dict(fields)
-    names = [name for name, value in fields.items() if isinstance(value, str)]
-    for name in (*_FIRST_CUT, *sorted(names, key=lambda name: -len(str(fields[name])))):
-        value = shortened.get(name)
+    texts = {name: _text(value) for name, value in fields.items()}
+    for name in (*_FIRST_CUT, *sorted(texts, key=lambda name: -len(texts[name]))):
+        value = texts.get(name)
         while isinstance(value, str) and len(value) > _SHORTEST and len(text) >= LINE_BYTES:
             # Escaped, a character may take six bytes: where it does, this goes on.
             kept = max(len(value) - (len(text) - LINE_BYTES) - _CUT_NOTE, _SHORTEST // 2)
@@ -132,7 +132,7 @@ def line(fields: Mapping[str, object]) -> str:
             text = _dumped(shortened)
     if len(text) < LINE_BYTES:
         return text
-    # What is long is no text, or there is too much of it: what everybody needs stays.
+    # There is too much of it: what everybody needs stays.
     known: dict[str, object] = {
         name: _without_middle(str(shortened[name]), _SHORTEST)
         for name in ("time", "level", "logger", "message")
@@ -148,6 +148,16 @@ def _without_middle(text: str, kept: int) -> str:
     start = kept // 3
     end = len(text) - (kept - start)
     return f"{text[:start]} ... {end - start} characters cut ... {text[end:]}"
+
+
+def _text(value: object) -> str:
+    """What is cut of a value that is too long."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
 
 
 def _dumped(fields: Mapping[str, object]) -> str:

@@ -17,7 +17,7 @@ from typing import Final
 
 from tercio import errors
 from tercio.cli import launch
-from tercio.errors import CouldNotStart, TercioError
+from tercio.errors import ConfigError, CouldNotStart, TercioError
 
 _MOST_HELLO: Final = 1 << 20  # bytes
 _AT_ONCE: Final = 2.0  # seconds for a primary to end at once, its workers killed; then it is killed
@@ -35,7 +35,7 @@ class Child:
         environ: Mapping[str, str],
         output: Path | None,
     ) -> None:
-        """Start it. Raises `CouldNotStart`."""
+        """Start it. Raises `CouldNotStart`, and `ConfigError` if there can be no ``output``."""
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
         self._received = b""
@@ -135,11 +135,7 @@ def _start(
     fd = launch.inherited_file(content)
     try:
         os.set_inheritable(fd, False)  # another thread may start something now
-        stdout = (
-            None
-            if output is None
-            else os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        )
+        stdout = None if output is None else _opened(output)
         try:
             return subprocess.Popen(
                 launch.primary_command(fd),
@@ -156,6 +152,14 @@ def _start(
                 os.close(stdout)
     finally:
         os.close(fd)
+
+
+def _opened(output: Path) -> int:
+    try:
+        return os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"output {str(output)!r}: it cannot be opened; {reason}") from error
 
 
 def _error_of(hello: Mapping[str, object]) -> TercioError:

@@ -84,7 +84,12 @@ class Running:
         return int(number(result, "generation") or 0)
 
     async def scale(self, to: int | str) -> int:
-        """Change the number of workers to 8, "+1" or "-1"; return it once they serve."""
+        """Change the number of workers to 8, "+1" or "-1"; return it once they serve.
+
+        A number is how many are wanted, never a difference.
+        """
+        if isinstance(to, int) and to < 0:
+            raise ControlError(f'scale to {to}: expected how many workers, or "{to}" for fewer')
         result = await self._change("scale", to=str(to))
         return int(number(result, "target") or 0)
 

@@ -47,7 +47,7 @@ def launch(
     given = {"app": app, "workers": workers, **options}
     return Launch(
         {name: value for name, value in given.items() if value is not None},
-        None if cwd is None else os.fspath(cwd),
+        None if cwd is None else os.fsdecode(cwd),
         {} if env is None else dict(env),
         None if output is None else Path(output),
         timeout,
@@ -109,6 +109,7 @@ class Launch:
         self._blocking.__exit__(kind, error, traceback)
 
     def _start(self) -> Child:
+        _check_variables(self._env)
         environ = {**os.environ, **self._env}
         if self._cwd is None:
             cwd = handover.working_directory(os.environ)
@@ -130,6 +131,14 @@ def _plain(value: object) -> object:
     if isinstance(value, tuple | list | set | frozenset):
         return [_plain(each) for each in value]
     return value if isinstance(value, str | int | float) else repr(value)
+
+
+def _check_variables(env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise ConfigError(f"env {name!r}: expected texts, not {value!r}")
+        if not name or "=" in name or "\0" in name + value:
+            raise ConfigError(f"env {name!r}: no variable can be called so, or hold a NUL")
 
 
 def _check_names(options: Mapping[str, object]) -> None:

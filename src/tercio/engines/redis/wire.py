@@ -146,10 +146,7 @@ class Wire(asyncio.Protocol):
                 kind = type(reply)
                 if kind is _PUSH or (
                     # RESP2 has no type of its own for what nobody asked for.
-                    self._pushed is not None
-                    and kind is list
-                    and reply
-                    and reply[0] == b"message"
+                    self._pushed is not None and kind is list and reply and reply[0] == b"message"
                 ):
                     if reply[0] == b"message":
                         if self._pushed is not None:
