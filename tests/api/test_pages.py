@@ -1,7 +1,9 @@
 """What the pages show is what happens."""
 
 import asyncio
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from tercio.callable import Worker
+from tercio.running import Running, WorkerStatus
+from tercio.running.blocking import BlockingRunning
 from tercio.testing import workers
 from tests.api import pages, round_trips
 
@@ -38,6 +43,23 @@ def test_the_tests_of_the_page_on_testing_pass(tmp_path: Path) -> None:
         timeout=110,
     )
     assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_every_member_on_the_page_on_the_library_is_there_with_and_without_a_loop() -> None:
+    text = (pages.DOCS / "library.md").read_text()
+    of_running = set(re.findall(r"\brunning\.(\w+)", text)) | {"pid", "directory"}
+    members = [name for name in dir(Running) if not name.startswith("_")]
+    instance = inspect.getsource(Running.__init__) + inspect.getsource(Running.start)
+    assert of_running <= {*members, *re.findall(r"self\.(\w+):", instance)}
+    blocking = inspect.getsource(BlockingRunning.__init__)
+    found = {*dir(BlockingRunning), *re.findall(r"self\.(\w+):", blocking)}
+    assert of_running <= found, "a program without a loop has the same calls"
+    of_worker = set(re.findall(r"(?<!cluster\.)(?<!\.)\bworker\.(\w+)", text))
+    attributes = re.findall(r"self\.(\w+)", inspect.getsource(sys.modules[Worker.__module__]))
+    known = {*dir(Worker), *attributes, *WorkerStatus.__dataclass_fields__, *dir(WorkerStatus)}
+    nodes = {"process", "kill", "destroy", "disconnect", "isDead", "isConnected", "send", "on",
+             "exitedAfterDisconnect"}  # fmt: skip
+    assert of_worker - nodes <= known
 
 
 def test_the_applications_of_the_page_on_sharing_do_what_it_says(tmp_path: Path) -> None:

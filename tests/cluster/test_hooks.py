@@ -98,6 +98,52 @@ def test_hooks_are_called_in_the_order_of_a_workers_life(cluster: Cluster) -> No
     assert (told[second, "start"]["generation"], told[second, "exit"]["reason"]) == (2, "stop")
 
 
+def test_with_preload_the_order_is_the_same_and_the_import_is_the_templates(
+    cluster: Cluster,
+) -> None:
+    write(cluster)
+    cluster.start("-w", "1", "--preload", "--ready-path", "/ready", *ALL, *QUICK)
+    [template] = [each["pid"] for each in cluster.status()["templates"]]
+    first = cluster.pids()[0]
+    cluster.get()
+    assert cluster.ask("reload", wait=True)["generation"] == 2
+    assert cluster.stop() == 0
+    assert life(cluster, template) == ["import"]
+    assert life(cluster, first) == [*BEGIN[1:], "request", "drain", "shutdown", "exit"]
+    told = {(note["pid"], note["what"]): note for note in notes(cluster)}
+    assert told[first, "start"]["is_me"], "it is who it will be, not who it was forked from"
+
+
+CALLABLE = """
+import events
+events.note("import")
+
+async def main(worker):
+    events.note("main")
+    worker.ready()
+    while await worker.takes_work():
+        await worker.draining.wait()
+    events.note("end")
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",)], ids=["plain", "preload"])
+def test_a_program_that_is_no_application_has_the_same_hooks(
+    cluster: Cluster, more: tuple[str, ...]
+) -> None:
+    cluster.write_app(EVENTS, "events.py")
+    cluster.write_app(CALLABLE)
+    options = ("--interface", "callable", "--port", "0", *more, *ALL, *QUICK)
+    cluster.start("-w", "1", *options, app="app:main")
+    worker = cluster.pids()[0]
+    assert cluster.stop() == 0
+    began = [*(() if more else ["import"]), "start", "astart", "main", "ready", "aready"]
+    *lived, drain, end, last = life(cluster, worker)
+    assert lived == began
+    assert {drain, end} == {"drain", "end"}, "the program is told at the same moment"
+    assert last == "exit"
+
+
 def test_a_start_hook_that_fails_fails_the_boot_and_a_reload_is_rolled_back(
     cluster: Cluster,
 ) -> None:

@@ -56,15 +56,24 @@ def test_eight_idle_workers_cost_next_to_nothing_and_no_thread_wakes_up_often(
 
 
 @pytest.mark.alone
+def test_who_answers_probes_and_operators_costs_nothing_while_nobody_asks(
+    cluster: Cluster,
+) -> None:
+    listens = ("--health", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    cluster.start("-w", "8", "--no-access-log", *listens)
+    _check_that_it_is_idle(cluster, processes=10)
+
+
+@pytest.mark.alone
 def test_what_workers_share_costs_next_to_nothing_while_nobody_uses_it(cluster: Cluster) -> None:
     (cluster.directory / "app.py").write_text(SHARING)
     cluster.start("-w", "8", "--no-access-log")
     _check_that_it_is_idle(cluster)
 
 
-def _check_that_it_is_idle(cluster: Cluster) -> None:
+def _check_that_it_is_idle(cluster: Cluster, processes: int = 9) -> None:
     pids = family(cluster.pid)
-    assert len(pids) == 9
+    assert len(pids) == processes
     ready = cluster.status()["uptime"]
     cluster.until(lambda status: status["uptime"] > ready + 2.0)  # the last of the start is over
     threads = {pid: by_thread(pid) for pid in pids}

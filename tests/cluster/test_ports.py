@@ -77,6 +77,19 @@ def test_a_second_cluster_on_the_port_is_refused_and_told_who_has_it(
     assert owner.get().status == 200
 
 
+@pytest.mark.parametrize("option", ["--admin", "--health"])
+def test_so_is_one_whose_second_port_somebody_has(new_cluster: NewCluster, option: str) -> None:
+    owner = new_cluster().start("-w", "1")
+    second = new_cluster()
+    second.write_app(TELLING_APP)
+    second.start("-w", "2", option, f"127.0.0.1:{owner.port}", wait="")
+    assert second.wait_end() == 1
+    (message,) = filter(None, second.lines)
+    assert f"127.0.0.1:{owner.port} is in use by pid {owner.pid} (" in message
+    assert not (second.directory / "imported").exists(), "no worker was started"
+    assert owner.get().status == 200
+
+
 def test_a_port_that_others_would_share_is_refused_too(cluster: Cluster) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

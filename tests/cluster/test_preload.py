@@ -200,6 +200,14 @@ def test_when_the_primary_is_killed_all_are_gone(cluster: Cluster) -> None:
     cluster.wait_no_processes()
 
 
+def test_a_template_that_is_stopped_does_not_outlive_a_killed_primary(cluster: Cluster) -> None:
+    cluster.start("-w", "2", "--preload")
+    os.kill(template(cluster), signal.SIGSTOP)
+    cluster.signal(signal.SIGKILL)
+    cluster.wait_end()
+    cluster.wait_no_processes()
+
+
 def test_scale_recycle_and_a_crash_fork_from_the_same_template(cluster: Cluster) -> None:
     cluster.write_app(COUNTED + DEFAULT_APP)
     cluster.start("-w", "1", "--preload", "--max-workers", "4", *QUICK)

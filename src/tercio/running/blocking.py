@@ -38,6 +38,10 @@ class BlockingRunning:
     def workers(self) -> "tuple[WorkerStatus, ...]":
         return self._running.workers
 
+    @property
+    def messages_missed(self) -> int:
+        return self._running.messages_missed
+
     def status(self) -> "Message":
         return self._portal.call(self._running.status)
 

@@ -190,12 +190,14 @@ class Watchdog:
         state = proc.state(os.getpid())
         if stacks.is_debugged(frame) or (state is not None and state.tracer):
             return
-        self._blocked_since = self._beat
+        if (since := self._beat) > now:
+            return  # it has answered while this looked
+        self._blocked_since = since
         self._row[Field.BLOCKED] += 1
         self._report(
             {
                 "type": "blocked",
-                "seconds": round(now - self._beat, 3),
+                "seconds": round(now - since, 3),
                 "culprit": clip_line(stacks.culprit(frame), ERROR_LIMIT),
                 "stack": clip(stacks.stack(frame), STACK_LIMIT),
             }
