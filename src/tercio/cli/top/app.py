@@ -42,6 +42,7 @@ class Top(App[None]):
         Binding("s", "scale", "Scale"),
         Binding("d", "dump", "Stacks"),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
     ]
 
     def __init__(self, name: str, directory: str, interval: float) -> None:
@@ -89,6 +90,7 @@ class Top(App[None]):
         if known is not None and number(status, "pid") != known:
             self._history, self._heard = History(), 0
             self.screen_stack[0].query_one(Happenings).forget()
+            self._follow()  # from the first event of this one
         self._history.take(status, time.monotonic())
         self._tell("#lost", None)
         self.screen_stack[0].remove_class("old")
@@ -126,7 +128,7 @@ class Top(App[None]):
 
     # Listening
 
-    @work
+    @work(exclusive=True, group="follow")
     async def _follow(self) -> None:
         """Show what happens, and go on with it when another primary answers."""
         while True:
