@@ -2,10 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
 from typing import Final, Protocol
 
 from tercio.core import inputs
@@ -15,25 +13,17 @@ from tercio.core.events import (
     ReloadRefused,
     ReloadRejected,
     ScaleRefused,
-    SpawnFailed,
     Stopped,
-    WorkerBootFailed,
-    WorkerDied,
-    WorkerDraining,
-    WorkerKilled,
-    WorkerServing,
 )
-from tercio.core.model import Phase, WorkerId
 from tercio.dataplane.tails import Tails
 from tercio.errors import ControlError, ExitCode
+from tercio.primary.changes import Emit, recycled, scaled, until
 from tercio.primary.journal import Entry, Journal
 from tercio.primary.letters import Letters
 from tercio.primary.output import Output
 
 _QUEUED_EVENTS: Final = 1000  # events a slow client may be behind; then it is told and cut off
 _OUTPUT_PERIOD: Final = 0.2  # seconds between two looks at what workers wrote
-
-Emit = Callable[[Mapping[str, object]], Awaitable[None]]
 
 
 class Runtime(Protocol):
@@ -63,19 +53,6 @@ class Runtime(Protocol):
     def reopen_logs(self) -> None: ...
 
     async def dump(self, slot: int) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What a request waits for: that something is so in these slots."""
-
-    slots: Collection[int]
-    is_done: Callable[[], bool]
-    needs_start: Callable[[], bool]
-    """Whether a worker must still be started for it."""
-    limit: float
-    outlook: str
-    """How things go on when it cannot be done now."""
 
 
 class Conversation:
@@ -184,16 +161,7 @@ class Conversation:
                 self._runtime.tell(inputs.ScaleAsked(target))
             if not _waits(request):
                 return {"target": cluster.target, "ready": cluster.ready_count()}
-            # All slots, not the new ones alone: it may be an old one that cannot start.
-            slots = range(target)
-            change = _Change(
-                slots,
-                is_done=partial(_is_settled, cluster, target),
-                needs_start=lambda: not all(cluster.slot(number).present for number in slots),
-                limit=_longest(cluster, 1),
-                outlook="it is tried again for as long as the cluster runs",
-            )
-            await self._until(entries, change)
+            await until(scaled(cluster, target), cluster, entries, self._emit)
         ready = cluster.ready_count()
         text = f"{ready} of {cluster.target} workers are ready"
         return {"target": cluster.target, "ready": ready, "text": text}
@@ -211,15 +179,7 @@ class Conversation:
             self._runtime.tell(inputs.RecycleAsked(slots))
             if not _waits(request):
                 return {"replaced": replaced}
-
-            change = _Change(
-                slots,
-                is_done=lambda: not any(_serves(cluster, who) for who in old),
-                needs_start=lambda: any(_is_alone(cluster, who) for who in old),
-                limit=_longest(cluster, _retiring_count(cluster)),
-                outlook="the old worker serves on",
-            )
-            await self._until(entries, change)
+            await until(recycled(cluster, slots, old), cluster, entries, self._emit)
         return {"replaced": replaced, "text": f"replaced {', '.join(replaced)}"}
 
     async def _stop(self, request: Mapping[str, object]) -> dict[str, object]:
@@ -235,52 +195,6 @@ class Conversation:
                     if isinstance(entry.event, Stopped):
                         return entry.to_json()
         return {}
-
-    async def _until(self, entries: AsyncIterator[Entry], change: _Change) -> None:
-        """Show events until a change is done.
-
-        A worker that cannot start in its slots ends the wait, and so does a breaker that lets none
-        start, and its time limit.
-        """
-        try:
-            async with asyncio.timeout(change.limit) as clock:
-                await self._watch(entries, change)
-        except TimeoutError as error:
-            if not clock.expired():
-                raise  # the client reads nothing
-            raise ControlError(f"not done after {change.limit:g} s; {change.outlook}") from error
-
-    async def _watch(self, entries: AsyncIterator[Entry], change: _Change) -> None:
-        cluster = self._runtime.cluster
-        # Workers whose end is no failure to start: they have served, or were told to go, perhaps
-        # by an earlier change.
-        started = {
-            w.id for w in cluster.workers() if w.serving_at is not None or w.phase.is_leaving
-        }
-        while not change.is_done():
-            # With nobody left to serve, the breaker holds nothing back.
-            if cluster.breaker.is_open and cluster.has_survivor() and change.needs_start():
-                deaths = len(cluster.breaker.deaths)
-                raise ControlError(
-                    f"starts are held back after {deaths} early deaths (see `tercio status`; "
-                    f"`tercio reload` tries at once); {change.outlook}"
-                )
-            entry = await anext(entries, None)
-            if entry is None:
-                raise ControlError("the cluster stopped before this was done")
-            await self._emit({"event": entry.to_json()})
-            match entry.event:
-                case WorkerServing(worker=who) | WorkerDraining(worker=who):
-                    started.add(who)
-                case (
-                    WorkerBootFailed(worker=who)
-                    | SpawnFailed(worker=who)
-                    | WorkerKilled(worker=who)
-                    | WorkerDied(worker=who)
-                ) if who.slot in change.slots and who not in started:
-                    raise ControlError(f"{entry.event.text}; {change.outlook}")
-                case _:
-                    pass
 
     @contextmanager
     def _refusals(self, kind: type[ReloadRefused | ScaleRefused]) -> Iterator[None]:
@@ -363,38 +277,3 @@ def _slots(asked: object, target: int) -> tuple[int, ...]:
         if not 0 <= number < target:
             raise ControlError(f"there is no slot {number}: slots are 0 to {target - 1}")
     return tuple(asked)
-
-
-def _serves(cluster: Cluster, who: WorkerId) -> bool:
-    worker = cluster.find(who)
-    return worker is not None and not worker.phase.is_leaving
-
-
-def _is_settled(cluster: Cluster, target: int) -> bool:
-    if cluster.target != target:
-        return True  # somebody else scaled meanwhile
-    serving = [w for w in cluster.workers() if w.phase is Phase.SERVING]
-    return len(serving) == target and all(w.id.slot < target for w in cluster.workers())
-
-
-def _is_alone(cluster: Cluster, who: WorkerId) -> bool:
-    """Whether a worker that is to be replaced has no successor yet."""
-    return _serves(cluster, who) and len(cluster.slot(who.slot).present) == 1
-
-
-def _retiring_count(cluster: Cluster) -> int:
-    """How many seat changes are before us, ours among them: there is one at a time."""
-    return sum(worker.retirement is not None for worker in cluster.workers())
-
-
-def _longest(cluster: Cluster, turns: int) -> float:
-    """How long ``turns`` seat changes may take, one after the other: the bounds of each wait."""
-    policy = cluster.policy
-    boot = policy.backoff_cap + policy.start_timeout + policy.ready_timeout + policy.kill_grace
-    leave = policy.drain_timeout + policy.kill_grace
-    limit = turns * (boot + policy.soak + leave)
-    if cluster.rollout is not None:  # it goes first
-        limit += cluster.rollout.policy.reload_limit(
-            cluster.target, is_exact=cluster.rollout.is_exact
-        )
-    return limit
