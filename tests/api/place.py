@@ -1,13 +1,15 @@
 """Clusters that a test launches from Python, and what is left of them."""
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tercio
 from tercio.running import Launch, Running
-from tests.cluster.harness import MARK, QUICK, Cluster
+from tests.cluster.harness import MARK, PATIENCE, QUICK, Cluster
 
 QUICKLY: dict[str, object] = {
     name.strip("-").replace("-", "_"): value
@@ -37,6 +39,13 @@ class Place:
 
     def living(self) -> list[int]:
         return [pid for pid in Cluster(self.directory, self.mark).living() if pid != os.getpid()]
+
+    def wait_until_alone(self) -> None:
+        """Until no process of its clusters lives."""
+        deadline = time.monotonic() + PATIENCE
+        while left := self.living():
+            assert time.monotonic() < deadline, f"still there: {left}"
+            threading.Event().wait(0.02)
 
     def leftovers(self) -> list[str]:
         """Directories and files of clusters that have ended."""
