@@ -10,6 +10,9 @@ R = TypeVar("R")
 class StateEngine(Protocol):
     """Carries out verbs, each as one atomic step."""
 
+    is_near: bool
+    """Whether reading waits for nothing: `run_now` may be called in a loop for it."""
+
     async def run(self, verb: Verb[R]) -> R:
         """Carry out a verb without holding the loop for longer than a short step takes.
 

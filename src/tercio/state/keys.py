@@ -21,6 +21,10 @@ FIXED: Final = b"wf"
 MOVING: Final = b"wm"
 SLIDING: Final = b"ws"
 
+LIMITS: Final = (FIXED, MOVING, SLIDING)
+WIPED: Final = (VALUE, QUEUE, GROUP, *LIMITS)
+"""Not locks: their tokens only ever grow."""
+
 _SHOWN: Final = {
     LOCK: "lock ",
     QUEUE: "queue ",

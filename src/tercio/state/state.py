@@ -14,7 +14,7 @@ from tercio.codec import decode, encode
 from tercio.errors import StateBusy
 from tercio.state.engine import StateEngine
 from tercio.state.group import Group
-from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl, whole
+from tercio.state.keys import GROUP, LIMITS, LOCK, QUEUE, WIPED, Keys, checked_ttl, whole
 from tercio.state.leader import Leader
 from tercio.state.limits import LimitKind, hit
 from tercio.state.lock import Lock
@@ -62,6 +62,16 @@ class State:
     def namespace(self, name: str) -> "State":
         """The same state with names of its own. Raises `ValueError` for a name with a colon."""
         return State(self._engine, self._notifier, self._keys.inner(name))
+
+    @property
+    def is_near(self) -> bool:
+        """Whether reading waits for nothing, since it is memory of this machine."""
+        return self._engine.is_near
+
+    def get_near(self, key: str, *, type: type[T]) -> T | None:
+        """A value where `is_near`, without giving way to other tasks. Raises `WrongType`."""
+        body = self._engine.run_now(Get(self._key(key)))
+        return None if body is None else decode(body, type)
 
     # Values
 
@@ -260,6 +270,25 @@ class State:
     async def remove_group(self, name: str) -> bool:
         """Remove a group with all its members. The answer: whether it had any."""
         return bool(await self._run(Delete((self._keys.of(GROUP, name),))))
+
+    async def remove_limit(self, key: str) -> bool:
+        """Forget the hits of a limit, of every kind. The answer: whether there were any."""
+        return bool(await self._run(Delete(tuple(self._keys.of(kind, key) for kind in LIMITS))))
+
+    async def wipe(self) -> int:
+        """Remove all of this namespace but its locks, in many steps; return how many things.
+
+        Namespaces within this one stay.
+        """
+        total = 0
+        for kind in WIPED:
+            while True:
+                removed = await self._run(Clear(self._keys.of(kind, ""), BITE))
+                total += removed
+                if removed < BITE:
+                    break
+                await asyncio.sleep(0)
+        return total
 
     def counters(self) -> dict[str, int]:
         """What this process counted: reads, writes, waits, slow ones, and what the engine knows."""

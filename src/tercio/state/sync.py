@@ -12,7 +12,7 @@ from tercio.codec import decode, encode
 from tercio.errors import StateBusy
 from tercio.state.caller import Caller
 from tercio.state.engine import StateEngine
-from tercio.state.keys import GROUP, LOCK, QUEUE, Keys, checked_ttl, whole
+from tercio.state.keys import GROUP, LIMITS, LOCK, QUEUE, WIPED, Keys, checked_ttl, whole
 from tercio.state.limits import LimitKind, hit
 from tercio.state.notifier import Notifier
 from tercio.state.rounds import BITE, UPDATE_TRIES
@@ -184,3 +184,18 @@ class SyncState:
     def remove_group(self, name: str) -> bool:
         """As `State.remove_group`."""
         return bool(self._run(Delete((self._keys.of(GROUP, name),))))
+
+    def remove_limit(self, key: str) -> bool:
+        """As `State.remove_limit`."""
+        return bool(self._run(Delete(tuple(self._keys.of(kind, key) for kind in LIMITS))))
+
+    def wipe(self) -> int:
+        """As `State.wipe`."""
+        total = 0
+        for kind in WIPED:
+            while True:
+                removed = self._run(Clear(self._keys.of(kind, ""), BITE))
+                total += removed
+                if removed < BITE:
+                    break
+        return total

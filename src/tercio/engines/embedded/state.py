@@ -73,6 +73,8 @@ def open_state(
 class EmbeddedState:
     """See `StateEngine`."""
 
+    is_near = True
+
     def __init__(
         self,
         store: Store,

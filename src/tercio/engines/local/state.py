@@ -21,6 +21,8 @@ _SWEEP: Final = 512
 class LocalState:
     """See `StateEngine`. ``clock`` gives seconds that never fall; tests advance their own."""
 
+    is_near = True
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self._store = MemoryStore()

@@ -49,6 +49,8 @@ _PATIENCE: Final = 2.0  # for a thread, beyond the time-out of its command
 class RedisState:
     """A `StateEngine` over one server. Works in any number of loops, one connection each."""
 
+    is_near = False
+
     def __init__(self, address: Address, *, prefix: str = "tercio:", name: str = "tercio") -> None:
         """``name`` is what the server shows of us. Raises `ConfigError` for bad certificates."""
         tls_context(address)
