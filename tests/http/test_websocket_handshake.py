@@ -23,7 +23,8 @@ def test_the_scope_has_all_that_asgi_says(loop: str) -> None:
             await app.called()
             scope = dict(app.scope)
             assert scope["subprotocols"] == ["a", "b", "c"]
-            assert scope["extensions"] == {"websocket.http.response": {}}
+            assert sorted(scope["extensions"]) == ["tercio.frames", "websocket.http.response"]
+            assert scope["extensions"]["websocket.http.response"] == {}
             assert (
                 scope["type"],
                 scope["http_version"],

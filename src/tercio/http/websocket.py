@@ -17,6 +17,7 @@ from tercio.http import frames
 from tercio.http.asgi import Message, Scope
 from tercio.http.deflate import WORTH_IT, Deflate
 from tercio.http.errors import ClientDisconnected
+from tercio.http.framing import EXTENSION, FrameWriter
 from tercio.http.handshake import Refusal, examine
 from tercio.http.intake import Intake
 from tercio.http.linger import Lingering
@@ -83,6 +84,7 @@ class WebSocket(asyncio.Protocol):
             self._finish()
             return
         self._opening = Opening(self._scope, answer)
+        self._scope["extensions"][EXTENSION] = {"writer": FrameWriter(self)}
         self._intake.inbox.put({"type": "websocket.connect"}, 0)
         self.task = service.spawn(self._run())
         if rest:
@@ -120,6 +122,23 @@ class WebSocket(asyncio.Protocol):
     def abort(self) -> None:
         self._lose()
         self.transport.abort()
+
+    # Frames that were made for many (see `framing`)
+
+    def write_frames(self, data: bytes) -> int:
+        """Send frames of an open WebSocket; how many bytes waited before."""
+        if self._phase is not _OPEN or self.transport.is_closing():
+            return 0
+        waited = self.transport.get_write_buffer_size()
+        self._service.traffic.sent += len(data)
+        self.transport.write(data)
+        return waited
+
+    def close_now(self, code: int, reason: str) -> None:
+        """Say goodbye on the application's behalf."""
+        if self._phase is _OPEN:
+            self._begin_close(code, reason)
+            self._is_closed_by_app = True
 
     # What the transport calls
 

@@ -60,11 +60,12 @@ class Metrics:
         The same name gives the same metric again. A counter is shown as ``NAME_total``. Raises
         `ValueError` for a name that Prometheus refuses, or that stands for another metric.
         """
+        return self.own_counter(check_name(name), help, labels)
+
+    def own_counter(self, name: str, help: str = "", labels: Iterable[str] = ()) -> Counter:
+        """The same for a name of the library's own."""
         declaration = Declaration(
-            "counter",
-            family_name("counter", check_name(name)),
-            help,
-            check_labels("counter", labels),
+            "counter", family_name("counter", name), help, check_labels("counter", labels)
         )
         return self._make(Counter, declaration)
 
@@ -77,11 +78,15 @@ class Metrics:
         that were set, the "last" one that was set, or "each" by itself with a label ``pid``.
         Raises `ValueError` as `counter` does.
         """
+        return self.own_gauge(check_name(name), help, labels, mode=mode)
+
+    def own_gauge(
+        self, name: str, help: str = "", labels: Iterable[str] = (), *, mode: Mode = "sum"
+    ) -> Gauge:
+        """The same for a name of the library's own."""
         if mode not in _MODES:
             raise ValueError(f"a gauge's mode is one of {', '.join(_MODES)}, not {mode!r}")
-        declaration = Declaration(
-            "gauge", check_name(name), help, check_labels("gauge", labels), _MODES[mode]
-        )
+        declaration = Declaration("gauge", name, help, check_labels("gauge", labels), _MODES[mode])
         return self._make(Gauge, declaration)
 
     def histogram(
@@ -96,9 +101,20 @@ class Metrics:
 
         Raises `ValueError` as `counter` does.
         """
+        return self.own_histogram(check_name(name), help, labels, buckets=buckets)
+
+    def own_histogram(
+        self,
+        name: str,
+        help: str = "",
+        labels: Iterable[str] = (),
+        *,
+        buckets: Sequence[float] = DEFAULT_BUCKETS,
+    ) -> Histogram:
+        """The same for a name of the library's own."""
         declaration = Declaration(
             "histogram",
-            check_name(name),
+            name,
             help,
             check_labels("histogram", labels),
             bounds=check_buckets(buckets),

@@ -79,6 +79,11 @@ def test_the_scope_says_what_was_asked(place: Place) -> None:
     with raw(place) as client:
         client.upgrade("/ws-seen/a%20b?x=%20", "Sec-WebSocket-Protocol: a, b")
         scope = json.loads(client.next()[1])
+        # What only one of the two knows is in the table of differences.
+        extensions = scope.pop("extensions")
+        assert [name for name in extensions if not name.startswith("tercio.")] == [
+            "websocket.http.response"
+        ]
         assert scope["headers"].pop(0) == ["host", "rig"]
         names = [name for name, _ in scope.pop("headers")]
         assert names[:3] == ["upgrade", "connection", "sec-websocket-version"]
@@ -95,7 +100,6 @@ def test_the_scope_says_what_was_asked(place: Place) -> None:
             "client": list(client.sock.getsockname()),
             "server": list(place.rig.address),
             "state": scope["state"],
-            "extensions": ["websocket.http.response"],
         }
         assert scope["state"]["plain"] == 1
 
