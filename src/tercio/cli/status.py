@@ -20,6 +20,7 @@ _HEADER = (
 _NUMBERS = (
     "SLOT", "PID", "GENERATION", "UPTIME", "RESTARTS", "REQUESTS", "CONNS", "CPU", "MEMORY",
 )  # fmt: skip
+_JOBS_HEADER = ("JOB", "SCHEDULE", "LAST RUN", "TOOK", "OUTCOME", "RUNNER", "NEXT RUN", "ERROR")
 _CAUSES = {
     "drain": "as workers left",
     "rebalance": "to even out",
@@ -50,6 +51,8 @@ def render(status: Message) -> list[str]:
     lines = [*_summary(status), ""]
     rows = list(_rows(status))
     lines += table(_HEADER, rows, right=_NUMBERS) if rows else ["no workers"]
+    if jobs := list(_jobs(status)):
+        lines += ["", *table(_JOBS_HEADER, jobs)]
     if noted := list(notes(status)):
         lines += ["", *noted]
     return lines
@@ -153,6 +156,23 @@ def _rows(status: Message) -> Iterator[tuple[str, ...]]:
                      _first_line(text(slot, "last_error")))  # fmt: skip
             rows.append((key or 0, cells))
     yield from (cells for _, cells in sorted(rows, key=lambda row: row[0]))
+
+
+def _jobs(status: Message) -> Iterator[tuple[str, ...]]:
+    """What one worker runs for all. Times are this machine's."""
+    now = time.time()
+    for job in records(status, "jobs"):
+        last, following = number(job, "last_run"), number(job, "next_run")
+        yield (
+            escape(text(job, "job")),
+            escape(text(job, "schedule")),
+            _NOTHING if last is None else f"{human_duration(max(now - last, 0.0))} ago",
+            _duration(number(job, "seconds")),
+            escape(text(job, "outcome")) or _NOTHING,
+            escape(text(job, "runner")) or _NOTHING,
+            _NOTHING if following is None else f"in {human_duration(max(following - now, 0.0))}",
+            escape(_first_line(text(job, "error"))),
+        )
 
 
 def notes(status: Message) -> Iterator[str]:

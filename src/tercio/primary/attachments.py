@@ -82,7 +82,7 @@ class Attachments:
             "directory": self._setup.claim.path,
             "host": self._setup.host.hex(),
             "state": self._setup.state_record(),
-            "options": settings.config.to_json(),
+            "options": self._setup.options_record(settings),
         }
         attachment = Attachment(seat, pid, pidfd, record, shared.descriptors)
         self._taken[seat] = attachment

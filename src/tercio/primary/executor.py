@@ -18,6 +18,7 @@ from tercio.core.commands import Command
 from tercio.core.model import WorkerId
 from tercio.dataplane.segment import anonymous_file
 from tercio.errors import ProtocolError, SpawnFailed
+from tercio.primary.jobs import JobBoard, JobNews
 from tercio.primary.journal import Journal
 from tercio.primary.launching import Launching
 from tercio.primary.messages import Letter, Receipt, input_of
@@ -75,6 +76,7 @@ class Executor:
         self._release_seat = release_seat
         self.templates = Templates(loop, journal, tell, launch_template, self._watch)
         self._oom_kills = cgroup.limits().oom_kills
+        self.jobs = JobBoard()
         self.on_letter: Callable[[Letter], None] = lambda letter: None
 
     def carry_out(self, command: Command) -> None:
@@ -275,6 +277,9 @@ class Executor:
             worker.take_dump(*meaning)
         elif isinstance(meaning, Receipt):
             worker.take_receipt(meaning.number, meaning.refusal)
+        elif isinstance(meaning, JobNews):
+            if self._is_allowed(worker):
+                self.jobs.take(meaning)
         elif isinstance(meaning, Letter):
             self._pass_on(worker, meaning)
         elif worker.is_first(type(meaning)) or self._is_allowed(worker):

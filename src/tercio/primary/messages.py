@@ -7,6 +7,7 @@ from typing import Final
 from tercio.core import events, inputs
 from tercio.core.model import WorkerId
 from tercio.errors import ProtocolError
+from tercio.primary.jobs import JobNews, news_of
 from tercio.redaction import redact
 
 _LARGEST: Final = 2**53
@@ -37,7 +38,7 @@ class Receipt:
 
 def input_of(
     who: WorkerId, message: Mapping[str, object]
-) -> inputs.Input | events.Event | Dump | Letter | Receipt:
+) -> inputs.Input | events.Event | Dump | Letter | Receipt | JobNews:
     """Turn a message into an input for the supervisor, an event, or what somebody waits for.
 
     Raises `ProtocolError` for an unknown type or a field of the wrong type.
@@ -79,6 +80,8 @@ def input_of(
             return Letter(who, _text(message, "body"))
         case "receipt":
             return Receipt(_whole(message, "id"), _text(message, "refusal"))
+        case "jobs":
+            return news_of(who, message)
         case "note":
             # What a worker bothers to say at another level than "info" is never good news.
             is_news = _text(message, "level") in ("", "info")

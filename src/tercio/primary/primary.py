@@ -218,6 +218,7 @@ class Primary:
             "log_dropped": self.journal.lines_dropped(),
             "attached": self._attachments.describe(),
             "templates": self._executor.templates.describe(footprints, now),
+            "jobs": self._executor.jobs.describe(),
             "release": self._releases.known(self.cluster.generation),
             **status_of(
                 self.cluster,

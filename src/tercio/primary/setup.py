@@ -88,6 +88,10 @@ class Setup:
         """Where workers find the shared state."""
         return {} if self.state is None else self.state.to_record()
 
+    def options_record(self, settings: Settings) -> dict[str, object]:
+        """The options as processes of the cluster see them: with the number that "auto" means."""
+        return {**settings.config.to_json(), "workers": self.size.workers}
+
     @property
     def attached_seats(self) -> range:
         """The seats of processes that are no workers; they come after the workers'."""
