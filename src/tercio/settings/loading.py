@@ -14,6 +14,7 @@ from tercio.errors import ConfigError
 from tercio.options import ATTACH_VARIABLE, PREFIX, Option
 from tercio.options.elsewhere import answer_to
 from tercio.options.kinds import Refused
+from tercio.settings import django
 from tercio.settings.checks import cross_checks
 from tercio.settings.files import (
     ConfigFile,
@@ -106,6 +107,11 @@ def load(
     _one_address(values, given, errors)
     if values.get("interface") == "callable":
         _as_bind(values, given)
+    if require_app and not values.get("app") and values.get("interface") != "callable":
+        project = django.find(os.path.join(cwd, str(values.get("chdir", ""))), environment)
+        if project is not None:
+            values["app"] = project.app
+            given["app"] = _Given(project.app, project.origin, 0, f"{project.origin}: ")
     config = Config.from_json(values)
     if not errors:
         origins_for_checks = {name: one.origin for name, one in given.items()}
