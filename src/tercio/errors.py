@@ -113,6 +113,14 @@ class NoReply(TercioError, TimeoutError):
     """Nobody answered a request on the bus in time."""
 
 
+class InvalidToken(TercioError):
+    """A signed token is not good. It never says why to who sent it: the log does, at debug."""
+
+
+class SessionNotLoaded(TercioError):
+    """A session that is on a server was looked at before it was read."""
+
+
 class StateError(TercioError):
     """The shared state could not do what was asked."""
 

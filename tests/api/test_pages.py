@@ -17,8 +17,19 @@ from tercio.running.blocking import BlockingRunning
 from tercio.testing import workers
 from tests.api import pages, round_trips
 
+PAGES = [
+    "sharing.md",
+    "messages.md",
+    "state.md",
+    "offload.md",
+    "sessions.md",
+    "jwt.md",
+    "pools.md",
+    "jobs.md",
+]
 
-@pytest.mark.parametrize("page", ["sharing.md", "messages.md", "state.md", "offload.md"])
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_print_what_it_says(page: str) -> None:
     assert pages.run(page) > 0
 

@@ -1,6 +1,7 @@
 """The example apps do what their docstrings say."""
 
 import http.client
+import json
 import re
 import subprocess
 import sys
@@ -52,6 +53,17 @@ def test_hello_who_says_is_heard(cluster: Cluster) -> None:
     # The client has gone, and nothing holds the stop up.
     assert cluster.stop() == 0
     assert "stopped; nothing was cut" in "\n".join(cluster.lines)
+
+
+def test_nightly(cluster: Cluster) -> None:
+    cluster.start("-w", "2", "--app-dir", str(ROOT), app="examples.nightly:app")
+    counts = json.loads(get(cluster, "/")[1])
+    while None in (counts["ticks"], counts["builds"]):
+        counts = json.loads(get(cluster, "/")[1])
+    assert counts["builds"] == 1
+    status = cluster.until(lambda status: len(status["jobs"]) == 3)
+    assert [each["job"] for each in status["jobs"]] == ["build index", "report", "tick"]
+    assert cluster.stop() == 0
 
 
 def test_launch_and_its_jobs() -> None:

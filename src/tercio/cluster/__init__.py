@@ -11,13 +11,14 @@ there belongs to the child.
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from tercio.cluster.membership import Membership, Mode, Seat, Worker
-from tercio.errors import ForkedFromWorker, NotInCluster
+from tercio.errors import ForkedFromWorker, NotInCluster, TercioError
 from tercio.options import ATTACH_VARIABLE
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from tercio.cluster.parts import Parts
     from tercio.cluster.twins import Twins
     from tercio.config import Config
+    from tercio.jobs.jobs import Jobs
+    from tercio.jobs.registry import cron, every, once
     from tercio.metrics.metrics import Metrics
     from tercio.offload.offload import Offload
+    from tercio.rooms import Rooms
     from tercio.state.leader import Leader
     from tercio.state.state import State
 
@@ -36,13 +40,19 @@ __all__ = [
     "Seat",
     "Worker",
     "bus",
+    "cron",
+    "every",
+    "jobs",
     "leader",
     "metrics",
     "mode",
     "offload",
+    "once",
+    "rooms",
     "rotate_secret",
     "secret",
     "secrets",
+    "share",
     "state",
     "sync",
     "worker",
@@ -56,9 +66,14 @@ bus: "Bus"
 state: "State"
 metrics: "Metrics"
 offload: "Offload"
+rooms: "Rooms"
+jobs: "Jobs"
 sync: "Twins"
 
-_NAMES: Final = frozenset({"mode", "worker", "bus", "state", "metrics", "offload", "sync"})
+_NAMES: Final = frozenset(
+    {"mode", "worker", "bus", "state", "metrics", "offload", "rooms", "jobs", "sync"}
+)
+_DECLARING: Final = frozenset({"every", "cron", "once"})
 _PARTS: Final = _NAMES - {"mode", "worker"}
 
 _membership: Membership | None = None
@@ -71,6 +86,10 @@ _lock = threading.RLock()
 if not TYPE_CHECKING:  # a type checker should find misspelt names
 
     def __getattr__(name: str) -> object:
+        if name in _DECLARING:
+            from tercio.jobs import registry
+
+            return getattr(registry, name)
         if name not in _NAMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         parts_or_membership = _current(name) if name in _PARTS else _joined(name)
@@ -118,6 +137,21 @@ def rotate_secret(name: str, keep: int = 1) -> str:
     return _current("rotate_secret").secrets.rotate(name, keep)
 
 
+def share(total: int, *, attached: int = 0) -> int:
+    """This process's part of a budget, such as connections of a database: 1 at least.
+
+    All workers together never exceed ``total``, in a reload neither, when each has its old and its
+    new process: of 100, each of 4 workers gets 100 // (2 * 4) = 12. With ``--max-workers`` it is
+    divided among so many; without it a cluster that was scaled up refuses to share.
+
+    ``attached``: how many other processes (offloaded calls, `tercio exec`) take a part at once. In
+    a plain process it is ``total``. Raises `ConfigError`, which says what to do.
+    """
+    from tercio.cluster.shares import share_of
+
+    return share_of(total, attached, _joined("share"))
+
+
 # What is below is Tercio's own, and its test plugin's.
 
 
@@ -125,6 +159,10 @@ def join(joining: Membership) -> None:
     """Make this process a part of a cluster. Called by the worker before the import."""
     global _membership, _parts
     with _lock:
+        if _membership is not None and _membership.is_template:
+            from tercio.cluster.shares import check_template
+
+            check_template(joining)
         _forget()
         parts, _parts = _parts, None
         if parts is not None and parts.membership.is_template:
@@ -142,6 +180,33 @@ def start() -> None:
     """The event loop runs: what the import has subscribed to is heard from now on."""
     if _parts is not None:
         _parts.start()
+
+
+def work(*, is_serving: bool) -> None:
+    """This worker serves, and may run jobs; or it is parked, and others do."""
+    # Who has declared none needs not even the module.
+    if "tercio.jobs.registry" not in sys.modules:
+        return
+    try:
+        parts = _current("jobs")
+        if is_serving:
+            parts.jobs.start()
+        elif parts.used("jobs") is not None:
+            parts.jobs.pause()
+    except TercioError:  # the state cannot be opened; requests are served all the same
+        _log.exception("this worker can run no jobs")
+
+
+def end_work(limit: float) -> None:
+    """This worker is to go within ``limit`` seconds; the last call with the least counts."""
+    if _parts is not None and _parts.used("jobs") is not None:
+        _parts.jobs.end(limit)
+
+
+async def work_ended() -> None:
+    """Return when no job runs in this worker; after `end_work`."""
+    if _parts is not None and _parts.used("jobs") is not None:
+        await _parts.jobs.ended()
 
 
 async def reach(limit: float) -> None:

@@ -132,6 +132,8 @@ class Membership:
     seat: Seat | None = None
     connection: "Connection | None" = None
     """To the primary, of an attached process."""
+    tell: Callable[[Mapping[str, object]], None] | None = None
+    """Send a message to the primary, in a worker."""
     is_template: bool = False
     """It will be a worker, by forking; until then nothing of the cluster can be reached."""
 

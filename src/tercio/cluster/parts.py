@@ -6,12 +6,13 @@ where ``--redis`` says so; on its own nothing but this process.
 
 import asyncio
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tercio.bus.bus import Bus
 from tercio.bus.engine import BusEngine
@@ -30,6 +31,10 @@ from tercio.options import ATTACH_VARIABLE
 from tercio.state.engine import StateEngine
 from tercio.state.state import State
 from tercio.system import cgroup, rundir
+
+if TYPE_CHECKING:
+    from tercio.jobs.jobs import Jobs
+    from tercio.rooms import Rooms
 
 OWN_NAMESPACE: Final = ".tercio"
 """Of the state, for what is not the application's."""
@@ -92,6 +97,18 @@ class Parts:
         return self._once("offload", lambda: Offload(self._once("pool", self._pool)))
 
     @property
+    def rooms(self) -> "Rooms":
+        """WebSockets of all workers."""
+        from tercio.rooms import Rooms
+
+        return self._once("rooms", lambda: Rooms(self.bus, self.state, self.metrics))
+
+    @property
+    def jobs(self) -> "Jobs":
+        """What one worker runs for all."""
+        return self._once("jobs", self._jobs)
+
+    @property
     def secrets(self) -> Secrets:
         """Secrets that the processes of the cluster agree on."""
         return self._once("secrets", self._secrets)
@@ -149,6 +166,8 @@ class Parts:
         """Give all up without an event loop; for engines of this process alone."""
         if (pool := self.used("pool")) is not None:
             cast("Pool", pool).close()
+        if (rooms := self.used("rooms")) is not None:
+            cast("Rooms", rooms).close()
         if (bus := self.used("bus")) is not None:
             cast("Bus", bus).close()
         self._made.clear()
@@ -158,8 +177,16 @@ class Parts:
 
         ``limit`` is in seconds, for the messages.
         """
+        if (jobs := self.used("jobs")) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await cast("Jobs", jobs).close()
         if (pool := self.used("pool")) is not None:
             await asyncio.to_thread(cast("Pool", pool).close)
+        if (rooms := self.used("rooms")) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit):
+                    await cast("Rooms", rooms).leave_all()
         if (bus := self.used("bus")) is not None:
             with suppress(TimeoutError):  # a server that is away: what it did not get is counted
                 await cast("Bus", bus).flush(limit)
@@ -257,6 +284,22 @@ class Parts:
 
         row = seat.shared.scoreboard.row(seat.number)
         return open_state(seat.state, row, cares=self.membership.mode == "worker")
+
+    def _jobs(self) -> "Jobs":
+        from tercio.jobs.jobs import Jobs
+
+        host = f"{socket.gethostname()}:" if self.membership.config.redis else ""
+        return Jobs(
+            self.state,
+            self.metrics,
+            self._clock,
+            who=lambda: f"{host}{self.membership.worker.id}",
+            tell=self._tell,
+        )
+
+    def _tell(self, message: Mapping[str, object]) -> None:
+        if self.membership.tell is not None:
+            self.membership.tell(message)
 
     def _metrics(self) -> Metrics:
         seat = self.membership.seat

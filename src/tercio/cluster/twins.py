@@ -8,6 +8,7 @@ from tercio.state.sync import SyncState
 
 if TYPE_CHECKING:
     from tercio.cluster.parts import Parts
+    from tercio.rooms.sync import SyncRooms
 
 
 class Twins:
@@ -25,6 +26,11 @@ class Twins:
     def bus(self) -> Bus:
         """``publish`` never waits, so it is the same."""
         return self._parts.bus
+
+    @property
+    def rooms(self) -> "SyncRooms":
+        """To send as `cluster.rooms` does."""
+        return self._parts.rooms.sync
 
     @property
     def offload(self) -> SyncOffload:

@@ -131,7 +131,7 @@ def _prepare(boot: BootRecord, link: Link, loaded: Loaded | None) -> tuple[Share
         streams = loaded.streams
         streams.rename(name, fields, keep)
     streams.last.append(partial(row.__setitem__, Field.LOG_DROPPED))
-    cluster.join(_membership(boot, shared, Post(link.send if boot.has_launcher else None)))
+    cluster.join(_membership(boot, shared, link))
     row[Field.PID] = os.getpid()
     row[Field.INCARNATION] = boot.incarnation
     row[Field.SLOT] = boot.slot + 1  # 0 is a seat of no worker
@@ -156,7 +156,8 @@ def _sticky(boot: BootRecord, shared: Shared) -> Sticky | None:
     )
 
 
-def _membership(boot: BootRecord, shared: Shared, post: Post) -> cluster.Membership:
+def _membership(boot: BootRecord, shared: Shared, link: Link) -> cluster.Membership:
+    post = Post(link.send if boot.has_launcher else None)
     return cluster.Membership(
         "worker",
         cluster.Worker(boot.slot, boot.incarnation, boot.generation, boot.host, post),
@@ -164,6 +165,7 @@ def _membership(boot: BootRecord, shared: Shared, post: Post) -> cluster.Members
         boot.directory,
         boot.config,
         cluster.Seat(boot.seat, shared, boot.state, boot.host),
+        tell=link.send,
     )
 
 

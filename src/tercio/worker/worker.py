@@ -206,6 +206,7 @@ class Worker:
                     str(message.get("reason", "")),
                 )
                 cluster.worker.post.close()
+                cluster.end_work(self._leave.limit)
                 if self._boot is not None:
                     self._boot.cancel()  # no effect once it is done
                 if self._drains is not None:
@@ -299,6 +300,7 @@ class Worker:
             await (self._server.serve() if is_wanted else self._server.park())
             # When it is done: who reads that a worker is parked may rely on it.
             self._row[Field.PHASE] = WorkerPhase.SERVING if is_wanted else WorkerPhase.PARKED
+            cluster.work(is_serving=is_wanted)
             await self._ordered.wait()
         self._row[Field.PHASE] = WorkerPhase.DRAINING
         self._transfers.shut(for_good=self._leave.heirs is None)
@@ -306,6 +308,7 @@ class Worker:
         async with asyncio.TaskGroup() as beside:
             tasks.hide(beside.create_task(self._life_hooks.run("drain")))
             await self._drain_all(self._leave)
+            await cluster.work_ended()
         self._watchdog.unwatch()
         self._transfers.end_rescue()
         await self._part()
@@ -362,6 +365,7 @@ class Worker:
             )
 
     async def _drain(self, order: _Leave) -> Cut:
+        cluster.end_work(order.limit)
         away = self._transfers.depart(order.heirs)
         return await self._server.drain(
             order.limit, self._config.drain_quiet, order.close_code, order.close_at_once, away
