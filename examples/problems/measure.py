@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from examples.problems import endings, q24_naive
+from examples.problems import endings, listeners, q24_naive, users
 from examples.problems.load import ask_often, cpu_seconds, own_mib
 from examples.problems.q29_collector import Collector
 from examples.problems.waits import KEPT, beside
@@ -264,9 +264,62 @@ def q29(requests: int) -> dict[str, Callable[[], Figures]]:
     }
 
 
+# Q26 and Q28
+
+
+def remembered(name: str, *options: str) -> Figures:
+    """40 users who log in: who is known, also when a worker has died, and who has logged out."""
+    with serve(name, "--no-access-log", *options) as cluster:
+        people = users.logged_in(cluster)
+        right = users.known(people, times=5)
+        spread = users.loads(cluster)
+        cluster.kill(max(spread, key=lambda slot: spread[slot]))
+        after = users.known(people)
+        stolen = [users.User(cluster.url, user.cookie) for user in people]
+        for user in people:
+            user.get("/logout")
+        return {
+            "known to the worker that answers, %": right,
+            "after a worker died, %": after,
+            "still logged in after the logout, %": users.known(stolen),
+            "workers that one address uses": len(spread),
+        }
+
+
+def q26(requests: int) -> dict[str, Callable[[], Figures]]:
+    """The ways of Q26."""
+    return {
+        "in each worker's memory": lambda: remembered("q26_naive", *AS_ELSEWHERE),
+        "the same, by address": lambda: remembered("q26_naive", "--balance", "sticky-ip"),
+        "in a signed cookie": lambda: remembered("q26_signed"),
+        "SessionMiddleware": lambda: remembered("q26_right"),
+    }
+
+
+def told(name: str) -> Figures:
+    """40 clients of 4 workers, and one that reads nothing."""
+    with serve(name, "--no-access-log") as cluster:
+        arrived, twice = asyncio.run(listeners.delivered(cluster.url))
+    with workers(f"examples.problems.{name}:app", 1, "--no-access-log", cwd=ROOT) as cluster:
+        past = asyncio.run(listeners.past_a_stalled_one(cluster.url))
+    return {
+        "of 1,600 deliveries arrived, %": arrived,
+        "twice": twice,
+        "arrived beside a client that reads nothing, %": past,
+    }
+
+
+def q28(requests: int) -> dict[str, Callable[[], Figures]]:
+    """The ways of Q28."""
+    return {
+        "each worker its own": lambda: told("q28_naive"),
+        "cluster.rooms": lambda: told("q28_right"),
+    }
+
+
 QUESTIONS = {
     "q21": q21, "q22": endings.q22, "q23": q23, "q24": q24, "q25": endings.q25,
-    "q27": endings.q27, "q29": q29, "q30": endings.q30,
+    "q26": q26, "q27": endings.q27, "q28": q28, "q29": q29, "q30": endings.q30,
 }  # fmt: skip
 
 

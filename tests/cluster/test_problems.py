@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from examples.problems import endings
+from examples.problems import endings, listeners, users
 from examples.problems.load import ask_often
 from examples.problems.measure import AS_ELSEWHERE, flood_with_one_stopped, kill_and_wait
 from examples.problems.q29_collector import Collector
@@ -179,6 +179,45 @@ def test_q25_no_request_fails_in_a_reload() -> None:
     assert found["processes that answered"] > 4
 
 
+# Q26
+
+
+def test_q26_a_session_in_memory_is_known_to_one_worker() -> None:
+    with serving("q26_naive", 4, *AS_ELSEWHERE) as cluster:
+        people = users.logged_in(cluster)
+        assert users.known(people, times=3) < 60
+
+
+def test_q26_by_address_one_worker_does_it_all_and_takes_it_with_it() -> None:
+    with serving("q26_naive", 4, "--balance", "sticky-ip") as cluster:
+        people = users.logged_in(cluster)
+        assert users.known(people) == 100
+        (slot,) = users.loads(cluster)
+        cluster.kill(slot)
+        assert users.known(people) == 0
+
+
+def test_q26_a_signed_cookie_cannot_be_taken_back() -> None:
+    with serving("q26_signed") as cluster:
+        (user,) = users.logged_in(cluster, 1)
+        stolen = users.User(cluster.url, user.cookie)
+        user.get("/logout")
+        assert stolen.get("/me") == "0"
+
+
+def test_q26_sessions_in_the_state_are_known_everywhere_and_end_everywhere() -> None:
+    with serving("q26_right") as cluster:
+        people = users.logged_in(cluster)
+        assert users.known(people, times=3) == 100
+        assert len(users.loads(cluster)) > 1
+        cluster.kill(0)
+        assert users.known(people) == 100
+        stolen = [users.User(cluster.url, user.cookie) for user in people]
+        for user in people:
+            user.get("/logout")
+        assert users.known(stolen) == 0
+
+
 # Q27
 
 
@@ -196,6 +235,27 @@ def test_q27_a_limit_on_the_process_replaces_those_that_leak_one_by_one() -> Non
     assert found["workers replaced"] > 0
     assert found["ready at least"] == 4
     assert found["failed requests"] == 0
+
+
+# Q28
+
+
+def test_q28_a_worker_tells_its_own_clients_only() -> None:
+    with serving("q28_naive", 4, "--no-access-log") as cluster:
+        arrived, twice = asyncio.run(listeners.delivered(cluster.url))
+        assert arrived < 60
+        assert twice == 0
+
+
+def test_q28_a_client_that_reads_nothing_stops_the_others() -> None:
+    with serving("q28_naive", 1, "--no-access-log") as cluster:
+        assert asyncio.run(listeners.past_a_stalled_one(cluster.url)) < 100
+
+
+def test_q28_a_room_reaches_every_client_once_and_waits_for_none() -> None:
+    with serving("q28_right", 4, "--no-access-log") as cluster:
+        assert asyncio.run(listeners.delivered(cluster.url)) == (100, 0)
+        assert asyncio.run(listeners.past_a_stalled_one(cluster.url)) == 100
 
 
 # Q29
