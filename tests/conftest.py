@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says something of the machine, most of all the first in a new clone.
+settings.register_profile("tercio", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tercio")
 
 os.environ["TERCIO_ALLOW_ROOT"] = "1"  # they run as whoever calls them, also as root
 

@@ -35,7 +35,9 @@ VALUES = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(st.fixed_dictionaries({}, optional=VALUES))
 def test_what_is_printed_is_a_file_with_the_same_meaning(
     tmp_path: Path, values: dict[str, object]

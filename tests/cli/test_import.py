@@ -84,8 +84,13 @@ def test_what_is_made_is_a_configuration_that_is_taken(tercio: Tercio) -> None:
 
 def test_a_synchronous_worker_goes_on_with_one_request_at_a_time(tercio: Tercio) -> None:
     found, text = imported(tercio, "gunicorn.conf.py", 'worker_class = "sync"\ntimeout = 30\n')
-    assert found == {"threads": 1, "blocked-kill": 30, "access-log": False}
-    assert "a WSGI request in a thread is not ended for its time" in text
+    assert found == {
+        "threads": 1,
+        "blocked-kill": 30,
+        "timeout-request": 30,
+        "access-log": False,
+    }
+    assert "a slow request gets 504, no worker ends" in text
 
 
 def test_a_value_that_is_not_allowed_here_is_a_comment_with_the_reason(tercio: Tercio) -> None:

@@ -69,7 +69,9 @@ def test_spellings_belong_to_one_option_each() -> None:
 SOURCES = ("flag", "ours", "foreign", "file")
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(given=st.dictionaries(st.sampled_from(SOURCES), st.integers(1, 1024)))
 def test_a_flag_beats_a_variable_beats_a_file(given: dict[str, int], tmp_path: Path) -> None:
     (tmp_path / "tercio.toml").write_text(

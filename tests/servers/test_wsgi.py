@@ -1,12 +1,15 @@
 """A WSGI application is found out, served in threads, and freed of clients that are gone."""
 
+import os
+import time
+
 import pytest
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Field
 from tercio.servers.drain import FAREWELL, LAST_WORDS
 from tercio.worker.endings import NO_PATIENCE
-from tests.worker.rig import Rig
+from tests.worker.rig import Rig, until
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -55,3 +58,82 @@ def test_a_thread_that_never_ends_does_not_hold_the_worker(
         assert rig.exit(5).code == 0
         assert rig.said("cut")[0]["paths"] == ["/stuck"]
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_who_takes_too_long_is_shown_and_its_client_gets_504(loop: str) -> None:
+    options = {"loop": loop, "threads": 4, "timeout_request": 0.3}
+    with Rig("wsgi_apps:app", options=options) as rig, rig.serving().connect() as client:
+        client.ask("/hold")
+        assert client.answer() == (504, b"Gateway Timeout")
+        told = rig.wait_for("overdue")
+        assert told["request"] == "GET /hold"
+        assert told["seconds"] >= 0.3
+        assert told["culprit"].endswith(" in app")
+        assert "wsgi_apps.py" in told["culprit"]
+        assert "until the test lets go" in told["stack"]
+        rig.count(Field.OVERDUE, 1)
+        # The connection goes on, and so does the thread when it can.
+        client.ask("/")
+        assert client.answer()[0] == 200
+        os.write(rig.hold, b"x")
+        assert rig.tells() == "went on\n"
+        assert not rig.said("stuck")
+        rig.drain()
+        assert rig.exit().code == 0
+
+
+def test_a_worker_without_half_of_its_threads_asks_for_a_successor() -> None:
+    with Rig("wsgi_apps:app", options={"threads": 2, "timeout_request": 0.3}) as rig:
+        assert rig.serving().get("/hold")[0] == 504
+        assert rig.wait_for("stuck") == {"type": "stuck", "stuck": 1, "threads": 2}
+        assert rig.get("/hold")[0] == 504
+        # No thread is left: who waits for one is told to come again.
+        with rig.connect() as client:
+            client.ask("/")
+            assert (client.head(), client.headers["retry-after"]) == (503, "1")
+        rig.count(Field.OVERDUE, 3)
+        told = [rig.wait_for("overdue")["stack"] for _ in range(3)]
+        assert [bool(stack) for stack in told] == [True, True, False]
+        assert not rig.said("stuck")  # it asks once
+        os.write(rig.hold, b"xx")
+        until(lambda: rig.get("/")[0] == 200)
+
+
+def test_pieces_that_keep_coming_are_in_time(loop: str) -> None:
+    with Rig("wsgi_apps:app", options={"loop": loop, "timeout_request": 0.6}) as rig:
+        assert rig.serving().get("/slow") == (200, b"x" * 8)  # 0.8 s in all
+        with rig.connect() as client:
+            client.ask("/stuck")
+            assert client.head() == 200
+            assert client.chunk() == b"x"
+            assert client.is_closed()
+        assert rig.wait_for("overdue")["request"] == "GET /stuck"
+
+
+def test_a_client_may_take_its_time(loop: str) -> None:
+    options = {"loop": loop, "threads": 1, "timeout_request": 0.3}
+    with Rig("wsgi_apps:app", options=options) as rig, rig.serving().connect() as client:
+        began = time.monotonic()
+        client.ask("/echo", "Content-Length: 2", method="POST")
+        client.send(b"a")
+        until(lambda: time.monotonic() - began > 1.0)
+        client.send(b"b")
+        assert client.answer() == (200, b"ab")
+        assert rig.row[Field.OVERDUE] == 0
+
+
+def test_what_a_thread_raises_after_its_time_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    with Rig("wsgi_apps:app", options={"timeout_request": 0.3}) as rig:
+        assert rig.serving().get("/hold-and-raise")[0] == 504
+        os.write(rig.hold, b"x")
+        assert rig.tells() == "raises\n"
+        rig.drain()
+        assert rig.exit().code == 0
+        assert rig.row[Field.ERRORS] == 0  # that one was 504 before
+    assert "an exception after the request's time-out" in capfd.readouterr().err
+
+
+def test_other_applications_do_not_use_it() -> None:
+    with Rig("apps:app", options={"timeout_request": 1.0}) as rig:
+        rig.serving()
+        assert "is for WSGI applications" in rig.wait_for("note")["text"]

@@ -22,6 +22,20 @@ def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
                     yield b"x" * 100
             finally:
                 os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+        case "/hold":
+            os.read(int(os.environ["RIG_HOLD"]), 1)  # until the test lets go
+            os.write(int(os.environ["RIG_NEWS"]), b"went on\n")
+            start("200 OK", [("content-type", "text/plain")])
+            yield b"too late"
+        case "/hold-and-raise":
+            os.read(int(os.environ["RIG_HOLD"]), 1)
+            os.write(int(os.environ["RIG_NEWS"]), b"raises\n")
+            raise ValueError("too late")
+        case "/slow":
+            start("200 OK", [("content-type", "text/plain")])
+            for _ in range(8):
+                threading.Event().wait(0.1)
+                yield b"x"
         case "/stuck":
             start("200 OK", [("content-type", "text/plain")])
             yield b"x"

@@ -226,12 +226,8 @@ def _jitter(imported: Imported, value: Any, given: Mapping[str, Any]) -> None:
 def _timeout(imported: Imported, value: Any, given: Mapping[str, Any]) -> None:
     imported.take("blocked-kill", value, "timeout: ends a worker whose event loop is held")
     kind = str(given.get("worker_class") or "sync")
-    if "uvicorn" not in kind.lower():
-        imported.leave(
-            "timeout",
-            "a WSGI request in a thread is not ended for its time; give the calls that it makes "
-            "time-outs of their own",
-        )
+    if kind == "sync" and int(given.get("threads") or 1) == 1:
+        imported.take("timeout-request", value, "timeout: a slow request gets 504, no worker ends")
 
 
 def _graceful(imported: Imported, value: Any, given: Mapping[str, Any]) -> None:

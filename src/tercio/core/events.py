@@ -51,6 +51,7 @@ from tercio.core.template_events import (
 from tercio.core.worker_events import (
     FilesChanged,
     LimitTooLow,
+    RequestOverdue,
     RequestsCut,
     RetirementPaused,
     RetirementPlanned,
@@ -96,6 +97,7 @@ __all__ = [
     "ReloadStarted",
     "ReloadTrial",
     "ReloadWaits",
+    "RequestOverdue",
     "RequestsCut",
     "RestartDelayed",
     "RetirementPaused",

@@ -173,6 +173,23 @@ class WorkerUnblocked(WorkerEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestOverdue(WorkerEvent):
+    """A WSGI application did nothing about a request for ``--timeout-request``."""
+
+    level: ClassVar[Level] = Level.WARNING
+    seconds: float
+    request: str
+    culprit: str
+    stack: str
+
+    @property
+    def text(self) -> str:
+        where = f"is at {self.culprit}" if self.culprit else "found no free thread"
+        stack = f"\n{self.stack.rstrip()}" if self.stack else ""
+        return f"worker {self.worker}: {self.request} {where} for {self.seconds:.1f} s{stack}"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSilent(WorkerEvent):
     """Neither its loop nor its watchdog thread runs."""
 

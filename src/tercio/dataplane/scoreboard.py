@@ -16,7 +16,7 @@ from typing import Final, Self, TypeVar
 
 from tercio.dataplane.segment import Segment
 
-LAYOUT: Final = 4
+LAYOUT: Final = 5
 """Version of the words below; a worker of another layout refuses to attach."""
 
 _MAGIC: Final = 0x5445_5243_494F_0001
@@ -45,6 +45,7 @@ class Field(IntEnum):
     STATE_HOLDING = 13  # the same of holding the state's write lock, or trying to
     STATE_USED = 14  # bytes, in the row of the one process that looks after the state
     STATE_KEYS = 15
+    OVERDUE = 22  # requests to a WSGI application that took too long
     BLOCKED = 23  # times the loop was found blocked
     BLOCKED_US = 24
     LOG_DROPPED = 25

@@ -100,6 +100,7 @@ _HELP: Final = {
     "IN_FLIGHT": "Requests begun and not ended",
     "CONNECTIONS": "Open connections",
     "WEBSOCKETS": "Open WebSockets",
+    "OVERDUE": "Requests to a WSGI application that took too long (--timeout-request)",
     "BLOCKED": "Times that an event loop was found blocked",
     "BLOCKED_US": "How long event loops were blocked",
     "LOG_DROPPED": "Log lines that nobody read in time",

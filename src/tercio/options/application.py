@@ -60,3 +60,8 @@ class AppOptions:
         "Threads that run a WSGI application, per worker.",
         aliases=("--blocking-threads",),
     )
+    timeout_request: float = APP.option(
+        0.0,
+        kinds.duration(zero="for ever"),
+        "How long a WSGI application may do nothing about a request: its client gets 504 then.",
+    )

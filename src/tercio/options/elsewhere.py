@@ -21,7 +21,7 @@ _ANSWERS: tuple[tuple[tuple[str, ...], bool, str], ...] = (
     (
         ("--timeout", "-t", "--timeout-worker-healthcheck"),
         True,
-        "use --blocked-kill (the event loop is held) and --stopped-kill",
+        "use --blocked-kill (the event loop is held), --stopped-kill, --timeout-request (WSGI)",
     ),
     (
         ("--worker-class", "-k"),

@@ -57,6 +57,19 @@ def input_of(
             )
         case "replace":
             return inputs.ReplacementAsked(who, f"got {_text(message, 'signal')} from outside")
+        case "stuck":
+            stuck, threads = _whole(message, "stuck"), _whole(message, "threads")
+            return inputs.ReplacementAsked(
+                who, f"{stuck} of its {threads} threads are stuck in requests (--timeout-request)"
+            )
+        case "overdue":
+            return events.RequestOverdue(
+                who,
+                _number(message, "seconds"),
+                _text(message, "request"),
+                _text(message, "culprit"),
+                _text(message, "stack"),
+            )
         case "blocked":
             return events.WorkerBlocked(
                 who,

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from tercio.http.asgi import App, Receive, Scope, Send
-from tercio.servers.wsgi import WsgiApp
+from tercio.servers.wsgi import Overdue, WsgiApp
 
 _Parameter = inspect.Parameter
 _PLACES = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
@@ -32,16 +32,23 @@ def detect(app: object) -> str:
     return {1: "asgi2", 2: "wsgi"}.get(len(required), "asgi")
 
 
-def adapt(app: object, interface: str, threads: int) -> App:
+def adapt(
+    app: object,
+    interface: str,
+    threads: int,
+    limit: float = 0.0,
+    report: Callable[[Overdue], None] | None = None,
+) -> App:
     """The application as ASGI 3. ``interface`` is "auto", "asgi", "wsgi" or "callable".
 
-    A callable stays what it is: it never meets a server that speaks ASGI.
+    A callable stays what it is: it never meets a server that speaks ASGI. ``threads``, ``limit``
+    and ``report`` are for `WsgiApp`.
     """
     if interface == "callable":
         return cast("App", app)
     found = detect(app)
     if interface == "wsgi" or (interface == "auto" and found == "wsgi"):
-        return WsgiApp(cast("Callable[..., Any]", app), threads)
+        return WsgiApp(cast("Callable[..., Any]", app), threads, limit, report)
     if found == "asgi2":
         return _asgi3(cast("Callable[[Scope], Callable[[Receive, Send], Awaitable[None]]]", app))
     return cast("App", app)

@@ -33,7 +33,6 @@ from tercio.http.hooks import Hooks
 from tercio.logs import LogStreams
 from tercio.servers import choice, tasks
 from tercio.servers.entrance import Turns
-from tercio.servers.interface import adapt
 from tercio.servers.port import Cut, Server
 from tercio.worker import (
     collecting,
@@ -54,6 +53,7 @@ from tercio.worker.lifehooks import LifeHooks
 from tercio.worker.link import Link
 from tercio.worker.loaded import Loaded
 from tercio.worker.otherslots import OtherSlots
+from tercio.worker.overdue import OverdueRequests
 from tercio.worker.record import BootRecord
 from tercio.worker.transfers import Transfers
 from tercio.worker.watchdog import Watchdog
@@ -123,6 +123,7 @@ class Worker:
             record.name, record.slot, record.incarnation, record.generation, os.getpid()
         )
         self._life_hooks = LifeHooks(record.config, who, self._row, link.note)
+        self._overdue = OverdueRequests(self._row, link)
 
     def run(self) -> int:
         """Live. Returns the exit code; the process should end then."""
@@ -263,7 +264,7 @@ class Worker:
             else:
                 found = importer.load(self._record.app, config.app_dir, factory=config.factory)
             self._life_hooks.load()
-            return adapt(found, config.interface, config.threads)
+            return self._overdue.adapt(found, config)
         except ConfigError as error:
             raise BootFailure("options", str(error)) from None
         except AppNotFound as error:

@@ -6,7 +6,7 @@ import * as format from "./format.js";
 const MOST = 200;
 const LEVELS = { debug: 0, info: 1, warning: 2, error: 3 };
 const TROUBLE = new Set([
-  "WorkerBlocked", "WorkerSilent", "WorkerStack", "WorkerDied", "WorkerKilled", "WorkerBootFailed",
+  "WorkerBlocked", "RequestOverdue", "WorkerSilent", "WorkerStack", "WorkerDied", "WorkerKilled", "WorkerBootFailed",
   "SpawnFailed", "RequestsCut", "RetirementPlanned", "ReloadRejected", "RestartDelayed",
   "BreakerOpened", "TemplateFailed", "TemplateDied", "SidecarDied", "CertificateExpires",
 ]);
