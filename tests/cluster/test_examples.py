@@ -80,3 +80,18 @@ def test_launch_and_its_jobs() -> None:
         "workers: 3",
         "the sum of squares is 110",
     ]
+
+
+def test_primes_are_counted_elsewhere(cluster: Cluster) -> None:
+    cluster.start("-w", "1", "--app-dir", str(ROOT), app="examples.primes:app")
+    assert get(cluster, "/primes/100") == (200, "25")
+    assert get(cluster, "/primes/100?offload=1") == (200, "25")
+    asked = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=PATIENCE)
+    asked.request("GET", "/primes/100000000?offload=1")
+    # It is at work when its process uses the CPU; then others are answered all the same.
+    cluster.until(lambda status: status["workers"][0]["in_flight"] == 1)
+    assert get(cluster, "/") == (200, '"still here"')
+    response = asked.getresponse()
+    assert response.status == 503
+    assert b"3 s" in response.read()
+    asked.close()
