@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.chaos.tiers import luck, trials
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 from tests.engines.redis.valkey import Valkey
 
@@ -88,6 +89,10 @@ class User:
             self._connection.close()
 
 
+# Workers die by our hand here, more often than one that is put aside may.
+_MORTAL = ("--backoff-base", "0.05", "--breaker-deaths", "100000")
+
+
 @pytest.fixture(params=["embedded", "redis"])
 def two(
     request: pytest.FixtureRequest, new_cluster: Callable[[], Cluster]
@@ -96,7 +101,7 @@ def two(
     if request.param == "embedded":
         one = new_cluster()
         one.write_app(APP)
-        one.start(*QUICK, "-w", "4")
+        one.start(*QUICK, *_MORTAL, "-w", "4")
         yield [one, one]
         return
     with tempfile.TemporaryDirectory() as directory:  # a Unix socket's path has to be short
@@ -105,7 +110,7 @@ def two(
             clusters = [new_cluster(), new_cluster()]
             for one in clusters:
                 one.write_app(APP)
-                one.start(*QUICK, "-w", "2", "--redis", server.url, "--redis-required")
+                one.start(*QUICK, *_MORTAL, "-w", "2", "--redis", server.url, "--redis-required")
             yield clusters
         finally:
             server.kill()
@@ -160,31 +165,36 @@ def test_2_x_1000_parallel_updates_over_workers_are_exact(two: list[Cluster]) ->
     user.close()
 
 
-def test_c43_kills_and_a_reload_lose_no_session_and_no_update(two: list[Cluster]) -> None:
+@pytest.mark.chaos("C43")
+def test_kills_and_reloads_lose_no_session_and_no_update(two: list[Cluster]) -> None:
     """100 users who are logged in and count, while workers die and all are replaced."""
+    case = f"C43 middleware, {'embedded' if two[0] is two[1] else 'redis'}"
+    chance = luck(case)
+    rounds = trials(case, 1, 10, 50)
     users = [User(two[number % 2].port, keeps=number % 3 == 0) for number in range(100)]
     for number, user in enumerate(users):
         user.get(f"/login?user={number}")
     hits = [0] * len(users)
-    stop = time.monotonic() + PATIENCE
+    stop = time.monotonic() + PATIENCE * len(rounds)
 
     def use(part: int, disturbing: "asyncio.Task[None]") -> None:
-        chance = random.Random(part)
+        choice = random.Random(part)
         while not disturbing.done() and time.monotonic() < stop:
-            number = chance.randrange(part, len(users), 4)
+            number = choice.randrange(part, len(users), 4)
             # One that was killed may have counted a request that is then sent again.
             counted = int(users[number].get("/hit"))
             assert counted > hits[number], "an update was lost"
             hits[number] = counted
 
     async def disturb() -> None:
-        one = two[1]
-        for slot in (0, 1):
-            pid = one.pids()[slot]
-            os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(_until_replaced, one, pid)
-        done = await asyncio.to_thread(two[0].tercio, "reload")
-        assert done.returncode == 0, done.stderr
+        for _ in rounds:
+            for _ in range(2):
+                one = chance.choice(two)
+                pid = chance.choice(list(one.pids().values()))
+                os.kill(pid, signal.SIGKILL)
+                await asyncio.to_thread(_until_replaced, one, pid)
+            done = await asyncio.to_thread(chance.choice(two).tercio, "reload")
+            assert done.returncode == 0, done.stderr
 
     async def main() -> None:
         disturbing = asyncio.create_task(disturb())
