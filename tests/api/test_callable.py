@@ -218,18 +218,20 @@ import time
 
 
 @pytest.mark.parametrize(
-    ("body", "text"),
+    ("body", "limit", "text"),
     [
-        ("pass", "ended before it called worker.ready"),
-        ("raise KeyError('config')", "(?s)\\(main\\): KeyError: 'config'.*jobs.py"),
-        ("import time; time.sleep(100)", "--start-timeout"),
+        ("pass", 60.0, "ended before it called worker.ready"),
+        ("raise KeyError('config')", 60.0, "(?s)\\(main\\): KeyError: 'config'.*jobs.py"),
+        ("import time; time.sleep(100)", 1.0, "--start-timeout"),
     ],
 )
-def test_who_is_never_ready_does_not_start(place: Place, body: str, text: str) -> None:
+def test_who_is_never_ready_does_not_start(
+    place: Place, body: str, limit: float, text: str
+) -> None:
     write(place, f"def main(worker): {body}\n")
     with (
         pytest.raises(CouldNotStart, match=text),
-        place.launch("jobs:main", interface="callable", port=None, start_timeout=1.0),
+        place.launch("jobs:main", interface="callable", port=None, start_timeout=limit),
     ):
         pass
 
