@@ -1,5 +1,6 @@
 """The example apps do what their docstrings say."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -7,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.harness import PATIENCE, Cluster
+import pytest
+import socketio  # type: ignore[import-untyped]
+
+from tests.cluster.harness import PATIENCE, QUICK, Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,3 +99,36 @@ def test_primes_are_counted_elsewhere(cluster: Cluster) -> None:
     assert response.status == 503
     assert b"3 s" in response.read()
     asked.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="its connections move by Linux")
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+def test_a_chat_over_socket_io(cluster: Cluster, transport: str) -> None:
+    options = ("--sticky", "query:sid", "--stop-timeout", "0.5")
+    directory = ("--app-dir", str(ROOT), "--name", "io")
+    cluster.start("-w", "3", *QUICK, *options, *directory, app="examples.socketio_chat:app")
+
+    async def main() -> None:
+        clients = [socketio.AsyncClient(reconnection=False) for _ in range(8)]
+        heard: list[list[str]] = [[] for _ in clients]
+        came = asyncio.Event()
+        for client, mine in zip(clients, heard, strict=True):
+
+            async def said(text: str, worker: str, mine: list[str] = mine) -> None:
+                mine.append(text)
+                came.set()
+
+            client.on("said", said)
+            await client.connect(f"http://127.0.0.1:{cluster.port}", transports=[transport])
+        texts = [f"from {number}" for number in range(len(clients))]
+        for client, text in zip(clients, texts, strict=True):
+            await client.emit("say", text)
+        async with asyncio.timeout(PATIENCE):
+            while any(len(mine) < len(texts) for mine in heard):
+                came.clear()
+                await came.wait()
+        assert all(sorted(mine) == texts for mine in heard)
+        for client in clients:
+            await client.eio.disconnect(abort=True)
+
+    asyncio.run(main())

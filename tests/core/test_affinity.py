@@ -25,6 +25,14 @@ def test_ids_are_fit_for_a_cookie_and_a_url_and_differ() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{30,64}", each) for each in ids)
 
 
+def test_an_id_of_the_application_may_follow() -> None:
+    worker = WorkerId(3, 17)
+    token = affinity.mint(worker, SECRET).encode()
+    assert affinity.minter(token + b"~", SECRET) == worker
+    assert affinity.minter(token + b"~" + b"7f~x" * 20, SECRET) == worker
+    assert affinity.minter(token + b"~a b", SECRET) is None
+
+
 @pytest.mark.parametrize(
     "change",
     [

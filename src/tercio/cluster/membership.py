@@ -52,7 +52,8 @@ class Worker:
 
         With ``--sticky`` naming where clients send it, their requests come to this worker as long
         as it lives, a reload's drain included; then to another one, for which it is unknown. Where
-        there is no cluster, or no ``--sticky``, it is just a random id.
+        there is no cluster, or no ``--sticky``, it is just a random id. An application that has
+        ids already may send ``f"{affinity_token()}~{id}"``.
         """
         return affinity.mint(WorkerId(self.slot, self.incarnation), self._secret)
 

@@ -13,7 +13,9 @@ from typing import Final
 
 from tercio.core.model import WorkerId
 
-_TOKEN: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{12})")
+_TOKEN: Final = re.compile(
+    r"([0-9]{1,6})\.([0-9]{1,12})\.([A-Za-z0-9_-]{22})\.([0-9a-f]{12})(?:~[!-~]*)?"
+)
 
 LONGEST: Final = 256
 """Bytes of a key that count; a longer one is told apart by its first ones."""
@@ -23,6 +25,7 @@ def mint(worker: WorkerId, secret: bytes) -> str:
     """A new session id that names ``worker``: 128 random bits, fit for a cookie or a URL.
 
     ``secret`` is the cluster's, of at most 64 bytes: what it did not sign is a key like others.
+    An application may put a ``~`` and an id of its own behind it.
     """
     body = f"{worker.slot}.{worker.incarnation}.{secrets.token_urlsafe(16)}"
     return f"{body}.{_sign(body, secret)}"

@@ -1,0 +1,1 @@
+"""Clients that others have written, at clusters of several workers (`scripts/test-clients`)."""
