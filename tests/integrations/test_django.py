@@ -121,6 +121,9 @@ async def test_the_asynchronous_methods_do_the_same_without_a_thread(tercio_cloc
     assert await cache.aget_many([]) == {}
 
 
-async def test_a_call_that_waits_is_refused_where_it_would_stop_others() -> None:
-    with pytest.raises(RuntimeError, match="await"):
-        made().get("key")
+async def test_a_call_that_waits_works_in_a_loop_as_with_all_of_djangos_caches() -> None:
+    cache = made()
+    cache.set("key", 1)
+    assert cache.incr("key") == 2
+    assert "key" in cache
+    assert await cache.aget("key") == 2

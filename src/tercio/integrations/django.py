@@ -33,15 +33,15 @@ class TercioCache(BaseCache):  # type: ignore[misc]  # it has no types
     """``LOCATION`` is a name: caches of another one share nothing. ``OPTIONS``: ``serializer``.
 
     An expired key makes room by itself, and nothing is thrown away to make room: ``MAX_ENTRIES``
-    means nothing. The asynchronous methods do not go through a thread. The others wait, so they
-    raise `RuntimeError` in an event loop.
+    means nothing. The asynchronous methods do not go through a thread. The others hold an event
+    loop that they are called in, as with all of Django's caches: its own sessions do that.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:
         """Raises `ImproperlyConfigured`."""
         super().__init__(params)
         try:
-            self._space: Final = Space("django", location)
+            self._space: Final = Space("django", location, holds_loops=True)
         except ValueError as error:
             raise ImproperlyConfigured(f"LOCATION of a TercioCache: {error}") from error
         serializer = params.get("OPTIONS", {}).get("serializer")

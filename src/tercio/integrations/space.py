@@ -15,26 +15,35 @@ _LONGEST: Final = 250
 class Space:
     """A namespace of `cluster.state`, whichever cluster this process belongs to at the time."""
 
-    def __init__(self, kind: str, name: str = "") -> None:
-        """Raises `ValueError` for a name with a colon, or one of more than 80 characters."""
+    def __init__(self, kind: str, name: str = "", *, holds_loops: bool = False) -> None:
+        """Raises `ValueError` for a name with a colon, or one of more than 80 characters.
+
+        ``holds_loops``: whether ``sync`` works in event loops, too.
+        """
         if len(name) > 80:
             raise ValueError(f"name {name[:40]!r}…: expected 80 characters at most")
         self.namespace: Final = f".{kind}.{name}" if name else f".{kind}"
         Keys(self.namespace)
-        self._kept: tuple[State, State] | None = None
+        self._holds_loops = holds_loops
+        self._kept: tuple[State, State, SyncState] | None = None
 
     @property
     def state(self) -> State:
         """For tasks."""
-        given, kept = cluster.state, self._kept
-        if kept is None or kept[0] is not given:
-            kept = self._kept = given, given.namespace(self.namespace)
-        return kept[1]
+        return self._both()[1]
 
     @property
     def sync(self) -> SyncState:
         """For threads."""
-        return self.state.sync
+        return self._both()[2]
+
+    def _both(self) -> tuple[State, State, SyncState]:
+        given, kept = cluster.state, self._kept
+        if kept is None or kept[0] is not given:
+            state = given.namespace(self.namespace)
+            sync = state.sync.holding_loops() if self._holds_loops else state.sync
+            kept = self._kept = given, state, sync
+        return kept
 
 
 def fitting(name: str) -> str:

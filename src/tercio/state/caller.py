@@ -16,15 +16,16 @@ _LONGEST_PAUSE: Final = 0.1
 
 
 class Caller:
-    """Runs verbs in this thread."""
+    """Runs verbs in this thread; in one with an event loop only if it ``holds_loops``."""
 
-    def __init__(self, engine: StateEngine, notifier: Notifier) -> None:
+    def __init__(self, engine: StateEngine, notifier: Notifier, *, holds_loops: bool) -> None:
         self.engine = engine
         self.notifier = notifier
+        self.holds_loops: bool = holds_loops
 
     def run(self, verb: Verb[R]) -> R:
-        """Raises `RuntimeError` in an event loop."""
-        if is_in_loop():
+        """Raises `RuntimeError` in an event loop that is not to be held."""
+        if not self.holds_loops and is_in_loop():
             raise RuntimeError(
                 "state.sync waits, which would stop this event loop: await the same call of "
                 "state, or call this in a thread (asyncio.to_thread)"

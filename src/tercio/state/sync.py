@@ -41,15 +41,34 @@ _PAUSE: Final = 0.002  # seconds, at most, after an update that lost
 class SyncState:
     """As `State`."""
 
-    def __init__(self, engine: StateEngine, notifier: Notifier, namespace: str = "") -> None:
-        self._caller = Caller(engine, notifier)
+    def __init__(
+        self,
+        engine: StateEngine,
+        notifier: Notifier,
+        namespace: str = "",
+        *,
+        holds_loops: bool = False,
+    ) -> None:
+        self._caller = Caller(engine, notifier, holds_loops=holds_loops)
         self._run = self._caller.run
         self._keys = Keys(namespace)
         self._key = self._keys.value
 
     def namespace(self, name: str) -> "SyncState":
         """As `State.namespace`."""
-        return SyncState(self._caller.engine, self._caller.notifier, self._keys.inner(name))
+        caller = self._caller
+        return SyncState(
+            caller.engine, caller.notifier, self._keys.inner(name), holds_loops=caller.holds_loops
+        )
+
+    def holding_loops(self) -> "SyncState":
+        """The same, but it waits in an event loop, too, and holds it: for adapters only.
+
+        Some frameworks call a synchronous store in a loop, and cannot be told to await another one.
+        """
+        return SyncState(
+            self._caller.engine, self._caller.notifier, self._keys.namespace, holds_loops=True
+        )
 
     @overload
     def get(self, key: str) -> object: ...
