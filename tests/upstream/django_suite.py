@@ -35,7 +35,7 @@ class Pickles:
         return data if type(data) is int else pickle.loads(data)
 
 
-@override_settings(  # type: ignore[misc]
+@override_settings(
     CACHES=caches_setting_for_tests(
         BACKEND=BACKEND, OPTIONS={"serializer": Pickles}, exclude={"cull", "zero_cull"}
     )
@@ -44,7 +44,7 @@ class TercioCacheTests(BaseCacheTests, TestCase):  # type: ignore[misc]
     """All that every cache does."""
 
 
-@override_settings(CACHES={"default": {"BACKEND": BACKEND}})  # type: ignore[misc]
+@override_settings(CACHES={"default": {"BACKEND": BACKEND}})
 class TercioSessionTests(SessionTestsMixin, TestCase):  # type: ignore[misc]
     """Sessions in the cache, as msgpack."""
 
@@ -52,10 +52,10 @@ class TercioSessionTests(SessionTestsMixin, TestCase):  # type: ignore[misc]
 
     def test_it_is_our_cache(self) -> None:
         self.session.save()
-        self.assertIsNotNone(caches["default"].get(self.session.cache_key))
+        assert caches["default"].get(self.session.cache_key) is not None
 
 
-@override_settings(CACHES={"default": {"BACKEND": BACKEND}})  # type: ignore[misc]
+@override_settings(CACHES={"default": {"BACKEND": BACKEND}})
 class TercioCachedSessionTests(SessionTestsMixin, TestCase):  # type: ignore[misc]
     """Sessions in the database, with the cache before it."""
 
