@@ -70,6 +70,7 @@ def with_demo(directory: Path) -> None:
     subprocess.run(["bash", "-c", stamp], cwd=directory, check=True)
 
 
+@pytest.mark.timeout(300)
 def test_the_blocks_of_the_readme(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     clone_at(clone)

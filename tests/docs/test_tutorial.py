@@ -31,6 +31,7 @@ def without_chance(text: str) -> str:
     return re.sub(r'"worker":"\d+\.\d+"', '"worker":"…"', text)
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial(tmp_path: Path) -> None:
     outputs: list[str] = []
     terminals: list[Terminal] = []  # the server's, then the listener's
