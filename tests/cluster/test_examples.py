@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,30 @@ def test_a_chat_over_socket_io(cluster: Cluster, transport: str) -> None:
             await client.eio.disconnect(abort=True)
 
     asyncio.run(main())
+
+
+def test_a_shop_in_flask(cluster: Cluster) -> None:
+    directory = ("--app-dir", str(ROOT), "--name", "shop")
+    cluster.start("-w", "3", *QUICK, *directory, app="examples.flask_sessions:app")
+    cookies = urllib.request.HTTPCookieProcessor()
+    browser = urllib.request.build_opener(cookies)
+
+    def visit(path: str) -> bytes:
+        with browser.open(f"http://127.0.0.1:{cluster.port}{path}", timeout=PATIENCE) as answer:
+            body: bytes = answer.read()
+            return body
+
+    assert visit("/login/ada") == b"welcome, ada\n"
+    things = [f"thing{number}" for number in range(20)]
+    for thing in things:
+        visit(f"/add/{thing}")
+    seen: set[str] = set()
+    for _ in range(400):
+        shown = json.loads(visit("/"))
+        assert (shown["user"], shown["basket"]) == ("ada", things)
+        seen.add(shown["worker"])
+        if len(seen) == 3:
+            break
+    assert len(seen) == 3
+    visit("/logout")
+    assert json.loads(visit("/"))["user"] is None

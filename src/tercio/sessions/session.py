@@ -171,6 +171,11 @@ class Session(dict[str, Any]):
             return False
         return self._ends or self._rotates or bool(self._changes())
 
+    @property
+    def is_due(self) -> bool:
+        """Whether `save` has something to do: to store, or to begin its idle time anew."""
+        return self.is_changed or self._wants_renewal()
+
     # Parts
 
     def _look(self) -> None:

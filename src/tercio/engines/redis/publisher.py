@@ -13,9 +13,9 @@ from typing import Final
 
 import hiredis
 
+from tercio.engines.loopthread import LoopThread
 from tercio.engines.redis import envelope
 from tercio.engines.redis.connection import Connection
-from tercio.engines.redis.loopthread import LoopThread
 from tercio.engines.redis.outbox import Outbox
 from tercio.engines.redis.readiness import Readiness
 from tercio.engines.redis.url import Address

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar, cast
 
 import hiredis
 
+from tercio.engines.loopthread import LoopThread
 from tercio.engines.redis.commands import Names, escaped, plan_of
 from tercio.engines.redis.connection import Connection
 from tercio.engines.redis.handshake import tls_context
-from tercio.engines.redis.loopthread import LoopThread
 from tercio.engines.redis.readiness import Readiness
 from tercio.engines.redis.refusals import is_demoted, translated
 from tercio.engines.redis.scripts import PUT_BACK
