@@ -4,13 +4,16 @@ import asyncio
 import http.client
 import json
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import socketio  # type: ignore[import-untyped]
+from websockets.sync.client import connect
 
 from tests.cluster.harness import PATIENCE, QUICK, Cluster
 
@@ -160,3 +163,35 @@ def test_a_shop_in_flask(cluster: Cluster) -> None:
     assert len(seen) == 3
     visit("/logout")
     assert json.loads(visit("/"))["user"] is None
+
+
+def test_a_chat_in_django(cluster: Cluster) -> None:
+    shutil.copytree(ROOT / "examples" / "django_chat", cluster.directory, dirs_exist_ok=True)
+    cluster.start("-w", "3", *QUICK, "--name", "chat", app="--no-access-log")  # it needs no name
+    address = f"127.0.0.1:{cluster.port}"
+
+    def log_in(name: str) -> tuple[str, int]:
+        with urllib.request.urlopen(f"http://{address}/login/{name}", timeout=PATIENCE) as answer:
+            cookie = answer.headers["Set-Cookie"].split(";")[0]
+            return cookie, json.load(answer)["visitor"]
+
+    with ExitStack() as stack:
+        names = [f"user{number}" for number in range(12)]
+        clients, homes = [], set()
+        for number, name in enumerate(names, 1):
+            cookie, visitor = log_in(name)
+            assert visitor == number
+            headers = {"Cookie": cookie, "Origin": f"http://{address}"}
+            client = stack.enter_context(
+                connect(f"ws://{address}/ws/lobby", additional_headers=headers, proxy=None)
+            )
+            joined = json.loads(client.recv(PATIENCE))
+            assert joined["joined"] == "lobby"
+            homes.add(joined["worker"])
+            clients.append(client)
+        assert len(homes) > 1, "all met one worker: the test shows nothing"
+        for number, client in enumerate(clients):
+            client.send(json.dumps(f"hello {number}"))
+            expected = {"from": names[number], "text": f"hello {number}"}
+            for other in clients:
+                assert json.loads(other.recv(PATIENCE)) == expected
