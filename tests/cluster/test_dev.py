@@ -151,10 +151,11 @@ def _refused(terminal: Terminal) -> None:
 
 def test_a_breakpoint_in_an_import_works_too(place: Callable[..., Terminal], app: Path) -> None:
     app.write_text("breakpoint()\n" + APP)
-    with place("--start-timeout", "1", "--sample-interval", "0.1") as terminal:
+    # Enough for a slow machine to come to its prompt and be seen there.
+    with place("--start-timeout", "5", "--sample-interval", "0.1") as terminal:
         terminal.wait("(Pdb) ")
         # Longer than --start-timeout: a question that this worker would not live to answer.
-        terminal.type("import time; time.sleep(1.5)\n")
+        terminal.type("import time; time.sleep(5.5)\n")
         terminal.wait("(Pdb) ")
         terminal.type("p 6 * 7\n")
         terminal.wait("42")

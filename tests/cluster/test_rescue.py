@@ -120,15 +120,17 @@ def test_a_request_that_was_read_behind_the_one_that_blocks_is_moved(
         assert await one.answer() == owner
         home = await three.answer()
         is_read = await two.answer() == owner
-        if is_read:
-            assert home != owner
-            assert three.waits[-1] < BLOCK / 2
+        # However it went, it has not waited.
+        assert three.waits[-1] < BLOCK / 2
+        is_moved = is_read and home != owner
+        if is_moved:
             assert await three.ask() != owner
         for each in (one, two, three):
             each.close()
-        return is_read
+        return is_moved
 
-    # On a slow machine the first block takes so long that both are rescued before they are read.
+    # On a slow machine the first block takes so long that they are rescued before they are read:
+    # both, or the one that then comes after the other.
     assert any(run(main()) for _ in range(TRIES))
     assert total(cluster, Field.IN_FLIGHT) == 0
 

@@ -21,7 +21,8 @@ from tests.ports import free_port
 
 (BLOCK,) = [each.text for each in pages.blocks("operations.md") if each.language == "nginx"]
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+FETCH = 120
+"""Seconds for a package of Debian."""
 
 CLIENT = "127.0.0.2"
 """Not where nginx is, which is trusted."""
@@ -58,6 +59,23 @@ app = Starlette(routes=[Route("/", who), WebSocketRoute("/echo", echo)])
 """
 
 
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The program: the one that is here, or Debian's, unpacked and not installed."""
+    if here := shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"):
+        return here
+    if shutil.which("apt-get") is None:
+        pytest.skip("no nginx here, and only Debian's can be fetched")
+    place = tmp_path_factory.mktemp("debian")
+    download = ["apt-get", "-qq", "download", "nginx"]
+    if subprocess.run(download, cwd=place, timeout=FETCH).returncode:
+        subprocess.run(["apt-get", "-qq", "update"], check=True, timeout=FETCH)
+        subprocess.run(download, cwd=place, check=True, timeout=FETCH)
+    (package,) = place.glob("nginx_*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, place], check=True, timeout=FETCH)
+    return str(place / "usr/sbin/nginx")
+
+
 def test_nginx_closes_idle_connections_first() -> None:
     (seconds,) = re.findall(r"keepalive_timeout (\d+)s;", BLOCK)
     config = Config(app="shop:app")
@@ -67,9 +85,8 @@ def test_nginx_closes_idle_connections_first() -> None:
 
 
 @contextmanager
-def proxy(place: Path, upstream: str) -> Iterator[int]:
+def proxy(nginx: str, place: Path, upstream: str) -> Iterator[int]:
     """nginx with the page's configuration before a server of this machine; its port."""
-    assert NGINX
     place.mkdir()
     place.chmod(0o755)  # its workers are another user
     port = free_port()
@@ -77,7 +94,7 @@ def proxy(place: Path, upstream: str) -> Iterator[int]:
     block = block.replace("listen 80;", f"listen 127.0.0.1:{port};")
     file = place / "nginx.conf"
     file.write_text(REST.format(place=place, block=block))
-    process = subprocess.Popen([NGINX, "-p", place, "-c", file, "-e", place / "errors"])
+    process = subprocess.Popen([nginx, "-p", place, "-c", file, "-e", place / "errors"])
     try:
         yield port
     finally:
@@ -102,14 +119,15 @@ def ask(port: int) -> tuple[int, str]:
             connection.close()
 
 
-@pytest.mark.skipif(NGINX is None, reason="needs nginx")
 @pytest.mark.skipif(sys.platform != "linux", reason="has one address of loopback only")
-def test_nginx_hands_over_clients_and_websockets_and_notices_no_reload(tmp_path: Path) -> None:
+def test_nginx_hands_over_clients_and_websockets_and_notices_no_reload(
+    nginx: str, tmp_path: Path
+) -> None:
     (tmp_path / "shop.py").write_text(APP)
     quick = ("--soak", "0.2", "--trial", "0.2", "--drain-timeout", "1")
     with (
         workers("shop:app", 2, *quick, cwd=tmp_path) as running,
-        proxy(tmp_path / "nginx", running.url.removeprefix("http://")) as port,
+        proxy(nginx, tmp_path / "nginx", running.url.removeprefix("http://")) as port,
     ):
         # What the client claims to be forwarded for is not believed.
         assert ask(port) == (200, f'["{CLIENT}","http",null]')
