@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,11 @@ settings.register_profile("tercio", suppress_health_check=[HealthCheck.too_slow]
 settings.load_profile("tercio")
 
 os.environ["TERCIO_ALLOW_ROOT"] = "1"  # they run as whoever calls them, also as root
+
+# A shell without job control lets what it starts in the background ignore these, and so would all
+# that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the directory is made

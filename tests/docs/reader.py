@@ -88,7 +88,8 @@ class Reader:
             "TERCIO_ALLOW_ROOT": "1",  # tests run as whoever calls them
             # The environment of the tests is the one that the page installs.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "XDG_RUNTIME_DIR": str(run),
+            # Without it a cluster of another test, in a place of all, would be found as well.
+            "TERCIO_RUNTIME_DIR": str(run),
             "PORT": str(self.port),
             # A file that changes twice within a second may keep its time and size.
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import urllib.request
@@ -63,12 +62,6 @@ def test_a_cluster_whose_tercio_is_upgraded_in_place_serves_on_and_says_so(tmp_p
         attaching = "from tercio import cluster; cluster.bus.publish('news', 1)"
         attached = reader.type(f'{tercio} exec -- {sys.executable} -c "{attaching}"')
         assert "VersionMismatch" in attached
-        status = subprocess.run(
-            [*tercio.split(), "status", "--json"],
-            env=reader.environ,
-            capture_output=True,
-            check=True,
-        )
-        workers = json.loads(status.stdout)["workers"]
+        workers = json.loads(reader.type(f"{tercio} status --json"))["workers"]
         assert [each["generation"] for each in workers if each["phase"] == "serving"] == [1, 1]
         assert "stopped; nothing was cut" in reader.type(f"{tercio} stop")
