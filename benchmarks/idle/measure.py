@@ -47,6 +47,7 @@ def wsgi(environ, start_response):
 # The same app at rest, with what workers share in use: each part once, as an application would.
 SHARING = """
 import asyncio
+import os
 import app as plain
 from tercio.cluster import bus, leader, metrics, state
 
@@ -61,6 +62,12 @@ async def listen():
 async def lead():
     async with leader("idle"):
         await asyncio.Event().wait()
+
+
+async def wait():
+    async with asyncio.TaskGroup() as group:
+        for number in range(1000):
+            group.create_task(state.queue(f"idle.{os.getpid()}.{number}").get())
 
 
 async def share():
@@ -80,6 +87,7 @@ def starting(*parts):
 
 
 subscribed = starting(listen)
+waiting = starting(wait)
 sharing = starting(share)
 everything = starting(share, listen, lead)
 """
@@ -88,6 +96,7 @@ _TERCIO = ("-w", "{workers}", "--port", "{port}")
 SERVERS = {
     "Tercio": ("tercio", "run", "app:app", *_TERCIO),
     "Tercio, a subscription each": ("tercio", "run", "sharing:subscribed", *_TERCIO),
+    "Tercio, 1,000 queues waited for in each": ("tercio", "run", "sharing:waiting", *_TERCIO),
     "Tercio, state, lock and metrics": ("tercio", "run", "sharing:sharing", *_TERCIO),
     "Tercio, all of these and a leader": ("tercio", "run", "sharing:everything", *_TERCIO),
     "uvicorn": ("uvicorn", "app:app", "--workers", "{workers}", "--port", "{port}"),

@@ -217,9 +217,18 @@ class Bus:
         """Publish bytes to a topic that begins with a dot. From any thread."""
         self._send(topic.encode(), body)
 
-    def on_internal(self, topic: str, callback: Callable[[bytes], None]) -> Handle:
-        """Call ``callback(body)`` for each message of such a topic. From any thread."""
-        return self._listen(Entry((own_pattern(topic),), lambda _: callback, own=True))
+    def on_internal(
+        self,
+        topic: str,
+        callback: Callable[[bytes], None],
+        lost: Callable[[int], None] | None = None,
+    ) -> Handle:
+        """Call ``callback(body)`` for each message of such a topic. From any thread.
+
+        ``lost`` is called with a number of messages, 0 for an unknown one, that were lost on the
+        way and may have been of this topic.
+        """
+        return self._listen(Entry((own_pattern(topic),), lambda _: callback, own=True, lost=lost))
 
     def start(self) -> None:
         """Begin to hear, in the running loop, for what was registered before there was one."""

@@ -1,6 +1,7 @@
 """Wake who waits for a lock or an item in another process: a notice on the bus.
 
-It may be lost, as any message: who waits also looks now and then.
+It may be lost, as any message: then all who wait look. If its sender dies before it is sent,
+nobody hears of that, and so who waits also looks now and then.
 """
 
 from typing import Final
@@ -28,5 +29,5 @@ class Notices:
         """Hear of ``key`` from now on."""
         if not self._is_listening:
             self._is_listening = True
-            self._bus.on_internal(_TOPIC, self._here.notify)
+            self._bus.on_internal(_TOPIC, self._here.notify, lambda _: self._here.notify_all())
         return self._here.watch(key)

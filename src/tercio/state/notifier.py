@@ -1,6 +1,6 @@
 """How those who wait for a lock or an item hear that it may be there.
 
-A notice may be lost: who waits looks by itself now and then as well, but only while it waits.
+A notice may never be sent, if a process dies: who waits looks by itself now and then as well.
 """
 
 import asyncio
@@ -44,6 +44,13 @@ class LocalNotifier:
             return
         with self._lock:
             watches = list(self._watches.get(key, ()))
+        for watch in watches:
+            watch.ring()
+
+    def notify_all(self) -> None:
+        """Notices were lost, nobody knows of what."""
+        with self._lock:
+            watches = [watch for watches in self._watches.values() for watch in watches]
         for watch in watches:
             watch.ring()
 

@@ -17,6 +17,10 @@ T = TypeVar("T")
 ROOM_POLL: Final = 0.05
 """Seconds between two looks for room: takers tell nobody, since hardly anybody waits for it."""
 
+RARE_POLL: Final = 5.0
+"""Seconds between two looks for an item, at most: they double from `POLL`, or thousands who wait,
+each for its own queue, would keep the state busy with it."""
+
 
 class Queue(Generic[T]):
     """First in, first out. What is taken is gone: a process that dies with an item loses it."""
@@ -65,12 +69,14 @@ class Queue(Generic[T]):
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         watch = self._notifier.watch(self._key)
+        poll = POLL
         try:
             while (item := await self._take()) is None:
-                left = POLL if deadline is None else deadline - loop.time()
+                left = poll if deadline is None else deadline - loop.time()
                 if left <= 0.0:
                     raise TimeoutError(f"no item came into {shown(self._key)} within {timeout:g} s")
-                await watch.wait(min(left, POLL))
+                await watch.wait(min(left, poll))
+                poll = min(2 * poll, RARE_POLL)
         finally:
             watch.close()
         return self._decoded(item)
