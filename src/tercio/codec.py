@@ -1,7 +1,8 @@
 """Turn values into bytes and back: msgpack, by msgspec, with limits. Never pickle.
 
 Anything that msgpack knows, and what msgspec makes of dataclasses, structs, dates, UUIDs and enums.
-What comes back without a type is what msgpack knows: a tuple is a list then, a dataclass a dict.
+What comes back without a type is what msgpack knows: a tuple or a set is a list then, a dataclass a
+dict, a date or a Decimal a string, and what is a kind of string is one.
 With ``type`` it is checked and built again.
 """
 
@@ -18,7 +19,22 @@ T = TypeVar("T")
 VALUE_LIMIT: Final = 16 << 20
 """Bytes of one value of the state."""
 
-_encoder: Final = msgspec.msgpack.Encoder()
+
+def _plain(value: object) -> object:
+    """What one of a subclass is a kind of: a template engine's safe strings, NumPy's floats."""
+    match value:
+        case str():
+            return str.__str__(value)  # `str()` gives back what calls itself a string
+        case bytes():
+            return bytes(value)
+        case int():
+            return int(value)
+        case float():
+            return float(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=_plain)
 _decoder: Final = msgspec.msgpack.Decoder()
 
 

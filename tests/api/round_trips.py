@@ -29,6 +29,15 @@ class Point(NamedTuple):
     y: int
 
 
+class Safe(str):
+    """As template engines have them."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
 class Color(enum.Enum):
     RED = "red"
 
@@ -42,6 +51,7 @@ VALUES: tuple[tuple[str, str], ...] = (
     ("1.5", "float"),
     ("2", "float"),
     ("'grün'", "str"),
+    ("Safe('<b>')", "str"),
     ("b'\\x00\\xff'", "bytes"),
     ("bytearray(b'ab')", "bytearray"),
     ("[1, 'a', None]", "list"),
@@ -68,6 +78,7 @@ VALUES: tuple[tuple[str, str], ...] = (
 
 NAMES: dict[str, Any] = {
     "Item": Item,
+    "Safe": Safe,
     "Point": Point,
     "Color": Color,
     "UTC": datetime.UTC,

@@ -6,6 +6,8 @@ import django  # type: ignore[import-untyped]
 import pytest
 from django.conf import settings  # type: ignore[import-untyped]
 from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-untyped]
+from django.template import Context, Engine  # type: ignore[import-untyped]
+from django.utils.safestring import mark_safe  # type: ignore[import-untyped]
 
 from tercio import cluster
 from tercio.errors import Unencodable
@@ -127,3 +129,15 @@ async def test_a_call_that_waits_works_in_a_loop_as_with_all_of_djangos_caches()
     assert cache.incr("key") == 2
     assert "key" in cache
     assert await cache.aget("key") == 2
+
+
+def test_a_template_keeps_what_it_made(tercio_clock: Clock) -> None:
+    engine = Engine(libraries={"cache": "django.templatetags.cache"})
+    template = engine.from_string(
+        "{% load cache %}{% cache 60 shown %}<b>{{ name }}</b>{% endcache %}"
+    )
+    assert template.render(Context({"name": "a&b"})) == "<b>a&amp;b</b>"
+    assert template.render(Context({"name": "another"})) == "<b>a&amp;b</b>"
+    cache = made()
+    cache.set("safe", mark_safe("<b>"))
+    assert cache.get("safe") == "<b>"

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,33 @@ from tests.state.engines import Subject
 class Cart:
     owner: str
     items: list[int]
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self  # as Django's safe strings do
+
+
+class Number(int):
+    pass
+
+
+class Real(float):
+    pass
+
+
+class Body(bytes):
+    pass
+
+
+async def test_what_is_a_kind_of_a_simple_type_is_stored_as_that(state: State) -> None:
+    value = {Text("a"): [Text("b"), Number(1), Real(1.5), Body(b"c")]}
+    await state.set("key", value)
+    found: Any = await state.get("key")
+    assert found == value
+    assert [type(each) for each in found["a"]] == [str, int, float, bytes]
 
 
 @pytest.mark.parametrize(
