@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tercio.sessions import SessionStore
 from tercio.state.notifier import LocalNotifier
 from tercio.state.state import State
-from tests.state.engines import FACTORIES, Subject
+from tests.state.engines import FACTORIES, Clock, Subject
 
 
 @pytest.fixture
@@ -24,3 +25,14 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 @pytest.fixture
 def state(subject: Subject) -> State:
     return State(subject.engine, LocalNotifier())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stores(state: State, clock: Clock) -> tuple[SessionStore, SessionStore]:
+    """Of two workers."""
+    return SessionStore(state, clock=clock), SessionStore(state, clock=clock)

@@ -46,6 +46,14 @@ def test_with_a_domain_or_a_path_the_prefix_is_the_one_that_is_allowed() -> None
     assert SessionCookie("__Host-a").write(ID, 1, is_tls=True).startswith(b"__Host-a=")
 
 
+@pytest.mark.parametrize(
+    "options", [{"name": "__Secure-a"}, {"same_site": "none"}, {"partitioned": True}]
+)
+def test_what_browsers_take_over_tls_only_is_secure(options: dict[str, object]) -> None:
+    cookie = SessionCookie(**options)  # type: ignore[arg-type]
+    assert b"; Secure" in cookie.write(ID, 60, is_tls=False)
+
+
 def test_to_remove_it_names_the_same_place() -> None:
     _, rest = attributes(SessionCookie(path="/a", domain="b.c").remove(is_tls=True))
     assert {"Path=/a", "Domain=b.c", "Max-Age=0", "Secure"} <= rest
@@ -63,7 +71,7 @@ def test_to_remove_it_names_the_same_place() -> None:
         ("session=", None),
         ("session", None),
         (f"session={ID[:-1]}/", None),
-        (f"session=short; session={ID}", None),
+        (f"session=short; session={ID}", ID),
         (f"__Host-session={ID}", None),
     ],
 )
@@ -94,6 +102,10 @@ def test_no_cookie_is_too_strange(line: bytes) -> None:
         {"domain": "a;b"},
         {"same_site": "yes"},
         {"same_site": "none", "secure": False},
+        {"partitioned": True, "secure": False},
+        {"name": "__Secure-a", "secure": False},
+        {"name": "__Host-a", "path": "/a"},
+        {"name": "__Host-a", "domain": "a.b"},
     ],
 )
 def test_what_would_be_a_bad_cookie_is_refused(options: dict[str, object]) -> None:

@@ -5,7 +5,8 @@
 
 from tercio.sessions.cookie import SessionCookie
 from tercio.sessions.middleware import SessionMiddleware
+from tercio.sessions.record import Gone
 from tercio.sessions.session import Session
-from tercio.sessions.store import Gone, SessionStore
+from tercio.sessions.store import SessionStore
 
 __all__ = ["Gone", "Session", "SessionCookie", "SessionMiddleware", "SessionStore"]

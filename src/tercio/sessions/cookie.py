@@ -45,9 +45,18 @@ class SessionCookie:
             raise ConfigError(f"session cookie: domain {domain!r}: expected a host's name")
         if same_site not in ("lax", "strict", "none"):
             raise ConfigError(f'session cookie: same_site={same_site!r}: "lax", "strict" or "none"')
-        if same_site == "none" and secure is False:
-            raise ConfigError('session cookie: browsers take same_site="none" with secure only')
-        self._secure = secure
+        if name.startswith("__Host-") and (path != "/" or domain is not None):
+            raise ConfigError(
+                f'session cookie {name!r}: browsers take one of that name with the path "/" and '
+                "no domain only; leave out __Host-, which is put before it where it may be"
+            )
+        wants_tls = name.startswith(_PREFIXES) or same_site == "none" or partitioned
+        if wants_tls and secure is False:
+            raise ConfigError(
+                'session cookie: browsers take same_site="none", a partitioned one, and names '
+                "with __Host- or __Secure- with secure only"
+            )
+        self._secure = True if wants_tls else secure
         self._persistent = persistent
         self._plain = name
         self._prefixed = name
@@ -70,7 +79,8 @@ class SessionCookie:
                 key, _, text = part.strip().partition(b"=")
                 if key == name:
                     id = text.strip(b' \t"').decode("latin-1")
-                    return id if is_id(id) else None
+                    if is_id(id):  # somebody else's of the same name may come first
+                        return id
         return None
 
     def write(self, id: str, left: float, *, is_tls: bool) -> bytes:

@@ -48,18 +48,21 @@ class SessionMiddleware:
         persistent: bool = True,
         partitioned: bool = False,
         load: Load = "auto",
+        name: str = "",
         state: State | None = None,
         store: SessionStore | None = None,
     ) -> None:
-        """See `SessionStore` for ``idle``, ``max_age`` and ``state``, and `SessionCookie` for the
-        cookie. ``load``: with "auto" a session can be used at once; where a server keeps it, it is
-        read before each request that brings a cookie. With "explicit" that is up to
+        """See `SessionStore` for ``idle``, ``max_age``, ``name`` and ``state``; `SessionCookie` for
+        the cookie. ``load``: with "auto" a session can be used at once; where a server keeps it, it
+        is read before each request that brings a cookie. With "explicit" that is up to
         ``await request.session.load()``. Raises `ConfigError`.
         """
         if load not in ("auto", "explicit"):
             raise ConfigError(f'sessions: load={load!r}: expected "auto" or "explicit"')
         self.app = app
-        self.store: SessionStore = store or SessionStore(state, idle=idle, max_age=max_age)
+        self.store: SessionStore = store or SessionStore(
+            state, idle=idle, max_age=max_age, name=name
+        )
         self._loads = load == "auto"
         self._cookie = SessionCookie(
             cookie,
@@ -85,10 +88,10 @@ class SessionMiddleware:
         async def tell(message: Message) -> None:
             nonlocal is_told
             if not is_told and message["type"] in _FIRST:
-                is_told = True
                 if session.accessed:
                     told = await session.save()
                     message["headers"] = self._headers(message, session, told, is_tls)
+                is_told = True
             await send(message)
 
         try:

@@ -1,15 +1,16 @@
 """The session of one request, as the application has it: a dict, and a few words more."""
 
 import logging
-from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from tercio.errors import SessionNotLoaded
-from tercio.sessions.record import Changes, Record, packed, unpacked
-from tercio.sessions.store import Gone, SessionStore
+from tercio.sessions.lazydict import LazyDict
+from tercio.sessions.record import Changes, Found, Gone, Record, packed, unpacked
+from tercio.sessions.store import SessionStore
 
 _log = logging.getLogger("tercio.sessions")
 
@@ -23,7 +24,7 @@ class Told(Enum):
     REMOVAL = "removal"
 
 
-class Session(dict[str, Any]):
+class Session(LazyDict):
     """``request.session``. What is stored in it is what `cluster.state` takes.
 
     It is read when it is first looked at, and written at the end if something in it is different
@@ -36,8 +37,10 @@ class Session(dict[str, Any]):
         self._store = store
         self._id = id
         self._is_loaded = id is None
-        self._is_frozen = False  # its id is another one now, which this request does not know
-        self._ends = False
+        # Another id is in the place of this one, and this request does not know it.
+        self._replaced: str | None = None
+        self._ended: str | None = None  # the id that `clear` ends
+        self._told = Told.NOTHING  # what the browser has to be told in any case
         self._rotates = False
         self._record: Record | None = None
         self._before: dict[str, msgspec.Raw] = {}
@@ -59,11 +62,20 @@ class Session(dict[str, Any]):
 
     def login(self, subject: str) -> None:
         """Say whose session it is, and give it another id, so that one which an attacker planted
-        in the browser before is worth nothing.
+        in the browser before is worth nothing. What somebody else had stored in it is dropped.
+
+        Raises `TypeError` or `ValueError` for a ``subject`` that is no str, or empty.
         """
+        if not isinstance(subject, str):
+            raise TypeError(f"login({subject!r:.50}): expected a str, not {type(subject).__name__}")
+        if not subject:
+            raise ValueError("login(''): expected a name or an id of somebody; `logout()` ends it")
         self._look()
+        if self._subject not in (None, subject):
+            dict.clear(self)
         self._subject = subject
         self._rotates = True
+        self._replaced = None  # who logs in gets a session in any case
 
     def rotate(self) -> None:
         """Give it another id at the end of this request, as is due when somebody may do more."""
@@ -75,8 +87,9 @@ class Session(dict[str, Any]):
         request begins another one.
         """
         self._look()
-        super().clear()
-        self._ends = self._id is not None
+        dict.clear(self)
+        self._ended = self._ended or self._id or self._replaced
+        self._replaced = None
         self._subject = None
 
     logout = clear
@@ -87,22 +100,14 @@ class Session(dict[str, Any]):
         For what parallel requests of one session count: ``session["n"] += 1`` is two steps.
         Returns the new value; None removes it. ``change`` may be called several times.
         """
+        self.accessed = True
         await self.load()
-        if self._id is None or self._is_frozen or self._ends:
-            new = change(self.get(key, default))
-        else:
-            try:
-                new = await self._store.change(self._id, key, change, default)
-            except Gone:
-                return change(self.get(key, default))
-            self._before.pop(key, None)
-            if new is not None:
-                self._before[key] = packed(new)
-        if new is None:
-            super().pop(key, None)
-        else:
-            super().__setitem__(key, new)
-        return new
+        if (id := self._stored) is None:
+            return self._change_here(key, change, default)
+        try:
+            return self._changed(key, *await self._store.change(id, key, change, default))
+        except Gone:
+            return change(self.get(key, default))
 
     async def load(self, *, again: bool = False) -> "Session":
         """Read it, if it was not read. ``again``: what others stored since, which drops what was
@@ -120,33 +125,31 @@ class Session(dict[str, Any]):
 
         The answer is what a cookie has to say.
         """
-        if not self._is_loaded or self._is_frozen:
+        if not self._is_loaded:
             return Told.NOTHING
-        told = Told.NOTHING
-        if self._ends and self._id is not None:
-            await self._store.revoke(self._id)
-            self._id, self._record, self._before, told = None, None, {}, Told.REMOVAL
-        self._ends = False
+        if self._ended is not None:
+            await self._end(self._ended)
+        if self._replaced is not None:
+            return Told.NOTHING  # the browser has the other one's cookie, or is about to get it
         changes = self._changes()
         if self._id is None:
-            if not self and self._subject is None:
-                return told
-            self._id = await self._store.create(changes, self._subject)
-            told = Told.COOKIE
+            if self or self._subject is not None:
+                self._id = await self._store.create(changes, self._subject)
+                self._told = Told.COOKIE
         elif self._rotates:
-            told = await self._move(self._id, changes)
+            await self._move(self._id, changes)
         elif changes or self._wants_renewal():
             try:
-                found = await self._store.save(self._id, changes)
+                self._keep(await self._store.save(self._id, changes))
             except Gone:
-                return self._drop()
-            if found is None:
-                self._id, told = None, Told.REMOVAL
-            elif found.is_renewed:
-                self._record, told = found.record, Told.COOKIE
+                self._drop()
         self._rotates = False
         self._remember()
+        told, self._told = self._told, Told.NOTHING
         return told
+
+    def __repr__(self) -> str:
+        return f"<Session {super().__repr__()}>" if self._is_loaded else "<Session, not read yet>"
 
     # For the middleware
 
@@ -167,14 +170,14 @@ class Session(dict[str, Any]):
     @property
     def is_changed(self) -> bool:
         """Whether there is something to store."""
-        if not self._is_loaded or self._is_frozen:
+        if not self._is_loaded or self._replaced is not None:
             return False
-        return self._ends or self._rotates or bool(self._changes())
+        return self._ended is not None or self._rotates or bool(self._changes())
 
     @property
     def is_due(self) -> bool:
-        """Whether `save` has something to do: to store, or to begin its idle time anew."""
-        return self.is_changed or self._wants_renewal()
+        """Whether `save` has something to do, also if that is only to begin its idle time anew."""
+        return self.is_changed or self._told is not Told.NOTHING or self._wants_renewal()
 
     # Parts
 
@@ -193,117 +196,91 @@ class Session(dict[str, Any]):
     def _take(self, record: Record | None) -> None:
         self._is_loaded = True
         found = self._store.judged(record)
-        super().clear()
+        dict.clear(self)
         if found is None:
             # An id that we do not know is not adopted: whoever chose it would know it.
-            self._is_frozen = record is not None and record.is_rotated
+            self._replaced = self._id if record is not None and record.is_rotated else None
             self._id, self._before = None, {}
             return
         self._record, self._subject = found.record, found.record.subject
-        super().update(unpacked(found.record.values))
+        dict.update(self, unpacked(found.record.values))
         self._before = dict(found.record.values)
 
     def _changes(self) -> Changes:
-        now = {key: packed(value) for key, value in super().items()}
+        now = {key: packed(value) for key, value in dict.items(self)}
         stored = {key: each for key, each in now.items() if self._before.get(key) != each}
         return Changes(stored, frozenset(self._before) - frozenset(now))
 
     def _wants_renewal(self) -> bool:
         return self._record is not None and self._store.wants_renewal(self._record)
 
-    async def _move(self, id: str, changes: Changes) -> Told:
+    @property
+    def _stored(self) -> str | None:
+        """The id under which something is stored that this request may still change."""
+        return self._id if self._ended is None else None
+
+    def _change_here(self, key: str, change: Callable[[Any], Any], default: object) -> Any:
+        new = change(self.get(key, default))
+        if new is None:
+            self.pop(key, None)
+        else:
+            self[key] = new
+        return new
+
+    def _changed(self, key: str, new: Any, found: Found | None) -> Any:
+        """What `SessionStore.change` did; the new value."""
+        self._before.pop(key, None)
+        if new is None:
+            dict.pop(self, key, None)
+        else:
+            self._before[key] = packed(new)
+            dict.__setitem__(self, key, new)
+        self._keep(found)
+        return new
+
+    def _keep(self, found: Found | None) -> None:
+        """What is stored now; None: nothing was left in it, so it is gone."""
+        if found is None:
+            self._id, self._record, self._told = None, None, Told.REMOVAL
+            self._before = {}
+        elif found.is_renewed:
+            self._record, self._told = found.record, Told.COOKIE
+
+    async def _end(self, ended: str) -> None:
+        """Another one begins if something was stored since; who is under way with the id of this
+        one must not begin a third.
+        """
+        self._ended, self._rotates = None, False
+        self._id, self._record, self._before = None, None, {}
+        if self or self._subject is not None:
+            self._id = await self._store.replace(ended, self._changes(), self._subject)
+            self._told = Told.COOKIE
+            self._remember()
+        else:
+            await self._store.revoke(ended)
+            self._told = Told.REMOVAL
+
+    async def _move(self, id: str, changes: Changes) -> None:
         try:
             self._id = await self._store.rotate(id, changes, self._subject)
         except Gone:
             if self._record is not None and self._subject == self._record.subject:
-                return self._drop()
+                self._drop()
+                return
             # Revoked, or moved by another request; but this one has just logged somebody in.
             self._before, self._record = {}, None
             self._id = await self._store.create(self._changes(), self._subject)
-        return Told.COOKIE
+        self._told = Told.COOKIE
 
-    def _drop(self) -> Told:
-        """It was revoked by another request: what this one did to it is void."""
+    def _drop(self) -> None:
+        """It was revoked, or got another id, by another request: what this one did to it is void.
+
+        The browser is told nothing: it may have the cookie of the next one already.
+        """
         _log.debug("a session was revoked while a request changed it; the changes are dropped")
-        super().clear()
-        self._id, self._before, self._subject, self._rotates = None, {}, None, False
-        return Told.REMOVAL
+        dict.clear(self)
+        self._id, self._record, self._before, self._subject = None, None, {}, None
 
     def _remember(self) -> None:
         """What is stored now is what later changes are compared with."""
-        self._before = {key: packed(value) for key, value in super().items()}
-
-    # A dict that is read when it is first looked at
-
-    def __getitem__(self, key: str) -> Any:
-        self._look()
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._look()
-        super().__setitem__(key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._look()
-        super().__delitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._look()
-        return super().__contains__(key)
-
-    def __iter__(self) -> Iterator[str]:
-        self._look()
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self._look()
-        return super().__len__()
-
-    def __eq__(self, other: object) -> bool:
-        self._look()
-        return super().__eq__(other)
-
-    __hash__ = None  # as of any dict
-
-    def __repr__(self) -> str:
-        return f"<Session {super().__repr__()}>" if self._is_loaded else "<Session, not read yet>"
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self._look()
-        return super().get(key, default)
-
-    def keys(self) -> KeysView[str]:  # type: ignore[override]
-        self._look()
-        return super().keys()
-
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]
-        self._look()
-        return super().values()
-
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
-        self._look()
-        return super().items()
-
-    def pop(self, key: str, *default: Any) -> Any:
-        self._look()
-        return super().pop(key, *default)
-
-    def popitem(self) -> tuple[str, Any]:
-        self._look()
-        return super().popitem()
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        self._look()
-        return super().setdefault(key, default)
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        self._look()
-        super().update(*args, **kwargs)
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
-        self.update(other)
-        return self
-
-    def copy(self) -> dict[str, Any]:
-        self._look()
-        return dict(super().items())
+        self._before = {key: packed(value) for key, value in dict.items(self)}
