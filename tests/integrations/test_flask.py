@@ -8,11 +8,14 @@ from contextlib import ExitStack
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import flask
 import pytest
 from flask.testing import FlaskClient
 
+from tercio import cluster
+from tercio.errors import ConfigError
 from tercio.integrations.flask import Tercio
 from tercio.testing import Clock, workers
 from tests.engines.redis.valkey import Valkey
@@ -167,9 +170,100 @@ def test_what_a_failed_request_stored_stays_as_flask_has_it(
     assert client.get("/").json == {"a": "changed"}
 
 
+def asked(app: flask.Flask, url: str = "http://localhost/") -> str:
+    """The cookie with which an application answers who stores something."""
+
+    @app.get("/begin")
+    def begin() -> str:
+        flask.session["a"] = 1
+        return "begun"
+
+    answer = app.test_client().get("/begin", base_url=url)
+    assert answer.status_code == 200
+    return answer.headers["Set-Cookie"]
+
+
+def test_flasks_settings_of_the_cookie_are_kept(
+    tercio_clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = flask.Flask(__name__)
+    Tercio(app)
+    app.config.update(  # also what comes later
+        SESSION_COOKIE_NAME="adm",
+        SESSION_COOKIE_PATH="/",
+        SESSION_COOKIE_SECURE=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        PERMANENT_SESSION_LIFETIME=900,
+    )
+    cookie = asked(app)
+    assert cookie.startswith("__Host-adm=")
+    assert "; Secure" in cookie
+    assert "; SameSite=Strict" in cookie
+    assert "say Tercio(app, idle=" in caplog.text
+
+
+def test_what_the_extension_is_told_comes_before_flasks_settings(tercio_clock: Clock) -> None:
+    app = flask.Flask(__name__)
+    app.config.update(SESSION_COOKIE_NAME="adm", SESSION_COOKIE_SECURE=True)
+    Tercio(app, cookie="sid", secure=False, persistent=False, path="/begin")
+    cookie = asked(app)
+    assert cookie.startswith("sid=")
+    assert "Max-Age" not in cookie
+    assert "Path=/begin" in cookie
+    assert "Secure" not in cookie
+    with pytest.raises(ConfigError, match="same_site"):
+        Tercio(app, same_site="none", secure=False)
+
+
+def test_applications_of_two_names_share_no_session(tercio_clock: Clock) -> None:
+    apps = [flask.Flask(__name__) for _ in range(2)]
+    for app, name in zip(apps, ("", "admin"), strict=True):
+        Tercio(app, name=name)
+        app.add_url_rule("/", view_func=lambda: dict(flask.session))
+    line = asked(apps[0])
+    for app, known in zip(apps, ({"a": 1}, {}), strict=True):
+        client = app.test_client()
+        client.set_cookie("session", line.partition("=")[2].partition(";")[0])
+        assert client.get("/").json == known
+
+
+def test_a_change_may_use_the_session_and_the_state(app: flask.Flask) -> None:
+    """It is called in the view's own thread, which nobody else waits for."""
+
+    @app.get("/nested")
+    def nested() -> Any:
+        session: Any = flask.session
+        session.change("hits", lambda _: cluster.sync.state.incr("hits") + len(session))
+        return dict(session)
+
+    client = app.test_client()
+    client.get("/set/a/1")
+    assert client.get("/nested").json == {"a": "1", "hits": 2}
+    assert client.get("/").json == {"a": "1", "hits": 2}
+
+
+def test_it_can_be_saved_and_read_again_by_hand(app: flask.Flask) -> None:
+    other = app.test_client()
+
+    @app.get("/by-hand")
+    def by_hand() -> Any:
+        session: Any = flask.session
+        session["b"] = 2
+        session.save()
+        other.set_cookie("session", session.id)
+        other.get("/set/c/3")
+        return dict(session.load(again=True))
+
+    client = app.test_client()
+    client.get("/set/a/1")
+    assert client.get("/by-hand").json == {"a": "1", "b": 2, "c": "3"}
+
+
 SITE = """
 import flask
 from tercio import cluster
+from tercio import cluster
+from tercio.errors import ConfigError
 from tercio.integrations.flask import Tercio
 
 app = flask.Flask(__name__)
@@ -186,6 +280,11 @@ def visit():
 def login():
     flask.session.login("ada")
     return "in"
+
+
+@app.get("/quiet")
+def quiet():
+    return "nobody looked"
 """
 MOST = 400
 
@@ -217,3 +316,20 @@ def test_all_workers_have_one_session(engine: str, tmp_path: Path) -> None:
                 seen.add(worker)
                 assert number < MOST, f"only {seen} answered"
             browser.open(f"{running.url}/login", timeout=30).close()
+
+
+def test_who_does_not_look_needs_no_server(tmp_path: Path) -> None:
+    (tmp_path / "site_of_flask.py").write_text(SITE)
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        valkey = Valkey(Path(directory))
+        stack.callback(valkey.kill)
+        options = ("--redis", valkey.url, "--redis-required")
+        running = stack.enter_context(workers("site_of_flask:app", 1, *options, cwd=tmp_path))
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+        browser.open(f"{running.url}/login", timeout=30).close()
+        valkey.kill()
+        with browser.open(f"{running.url}/quiet", timeout=30) as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError):
+            browser.open(running.url, timeout=30)

@@ -36,7 +36,12 @@ class LoopThread:
         return self._loop is not None
 
     def run(self, coroutine: Coroutine[Any, Any, R], limit: float) -> R:
-        """Run it there and wait for its result. Raises `TimeoutError` after ``limit`` seconds."""
+        """Run it there and wait for its result. Raises `TimeoutError` after ``limit`` seconds, and
+        `RuntimeError` in that thread itself, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("this is called by what it would have to wait for")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(limit)

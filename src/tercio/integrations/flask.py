@@ -9,23 +9,31 @@ else of the cluster is ``from tercio import cluster``: Flask's views are threads
 ``cluster.sync``.
 """
 
+import logging
 import os
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal, TypeVar
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeVar, cast
 
 from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
 
 from tercio.engines.loopthread import LoopThread
 from tercio.sessions.cookie import SameSite, SessionCookie
+from tercio.sessions.record import Gone
 from tercio.sessions.session import Session, Told
 from tercio.sessions.store import DAY, SessionStore
 from tercio.state.state import State
+
+_log = logging.getLogger("tercio.sessions")
 
 R = TypeVar("R")
 
 _LIMIT: Final = 30.0
 """Seconds; the state gives up long before that."""
+
+_LIFETIME: Final = timedelta(days=31)
+"""PERMANENT_SESSION_LIFETIME where nobody has set it."""
 
 
 class Tercio:
@@ -37,26 +45,42 @@ class Tercio:
         *,
         idle: float = 14 * DAY,
         max_age: float = 30 * DAY,
-        cookie: str = "session",
-        path: str = "/",
+        cookie: str | None = None,
+        path: str | None = None,
         domain: str | None = None,
-        same_site: SameSite = "lax",
-        secure: bool | Literal["auto"] = "auto",
+        same_site: SameSite | None = None,
+        secure: bool | Literal["auto"] | None = None,
+        persistent: bool = True,
+        partitioned: bool | None = None,
+        name: str = "",
         state: State | None = None,
         store: SessionStore | None = None,
     ) -> None:
-        """As `tercio.sessions.SessionMiddleware` takes them. Raises `ConfigError`."""
-        self.store: SessionStore = store or SessionStore(state, idle=idle, max_age=max_age)
-        self._cookie = SessionCookie(
-            cookie, path=path, domain=domain, same_site=same_site, secure=secure
+        """As `tercio.sessions.SessionMiddleware` takes them. What is not said of the cookie is as
+        Flask's ``SESSION_COOKIE_…`` say. Applications of different ``name`` share no session.
+        Raises `ConfigError`.
+        """
+        self.store: SessionStore = store or SessionStore(
+            state, idle=idle, max_age=max_age, name=name
         )
+        given = {
+            "name": cookie,
+            "path": path,
+            "domain": domain,
+            "same_site": same_site,
+            "secure": secure,
+            "persistent": persistent,
+            "partitioned": partitioned,
+        }
+        self._options = {key: value for key, value in given.items() if value is not None}
+        SessionCookie(**cast("Any", self._options))  # to complain here, not at the first request
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Give an application its sessions. Flask's own settings of cookies mean nothing then."""
+        """Give an application its sessions. Its settings are read with its first request."""
         app.extensions["tercio"] = self
-        app.session_interface = SharedSessions(self.store, self._cookie)
+        app.session_interface = SharedSessions(self.store, self._options)
 
     def revoke_all(self, subject: str) -> int:
         """Log somebody out everywhere; how many sessions that ended."""
@@ -79,49 +103,93 @@ class FlaskSession(Session, SessionMixin):
         return self.is_new
 
     def change(self, key: str, change: Callable[[Any], Any], default: object = None) -> Any:
-        """`Session.change`, waited for: for what parallel requests of one session count."""
-        return _waited(super().change(key, change, default))
+        """As `Session.change`, in this thread."""
+        self._look()
+        if (id := self._stored) is None:
+            return self._change_here(key, change, default)
+        try:
+            return self._changed(key, *self._store.change_now(id, key, change, default))
+        except Gone:
+            return change(self.get(key, default))
+
+    def load(self, *, again: bool = False) -> "FlaskSession":  # type: ignore[override]
+        """As `Session.load`, waited for."""
+        _waited(super().load(again=again))
+        return self
+
+    def save(self) -> Told:  # type: ignore[override]
+        """As `Session.save`, waited for."""
+        return _waited(super().save())
+
+    def _look(self) -> None:
+        if not self._is_loaded and not self._store.is_near:
+            self.accessed = True
+            self.load()
+        super()._look()
 
 
 class SharedSessions(SessionInterface):
     """What Flask asks for a session, and hands it back to."""
 
-    def __init__(self, store: SessionStore, cookie: SessionCookie) -> None:
+    def __init__(self, store: SessionStore, options: dict[str, Any]) -> None:
         self._store = store
-        self._cookie = cookie
+        self._options = options
+        self._cookie: SessionCookie | None = None
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
-        """The session of a request; nothing is read before it is looked at, where that is near."""
+        """The session of a request; nothing is read before it is looked at."""
+        if self._cookie is None:
+            self._cookie = self._cookie_of(app)
         sent = [(b"cookie", line.encode("latin-1")) for line in request.headers.getlist("Cookie")]
-        session = FlaskSession(self._store, self._cookie.read(sent, is_tls=request.is_secure))
-        if session.id is not None and not self._store.is_near:
-            _waited(session.load())
-        return session
+        return FlaskSession(self._store, self._cookie.read(sent, is_tls=request.is_secure))
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Store what was changed, and tell the browser."""
         from flask import request
 
-        if not isinstance(session, FlaskSession) or not session.accessed:
+        cookie = self._cookie
+        if not isinstance(session, FlaskSession) or not session.accessed or cookie is None:
             return
         # What depends on the cookie must not be kept for somebody else (CVE-2023-30861).
         response.vary.add("Cookie")
-        told = _waited(session.save()) if session.is_due else Told.NOTHING
+        told = session.save() if session.is_due else Told.NOTHING
         if told is Told.NOTHING:
             return
         if told is Told.COOKIE and session.id is not None:
-            line = self._cookie.write(session.id, session.left, is_tls=request.is_secure)
+            line = cookie.write(session.id, session.left, is_tls=request.is_secure)
         else:
-            line = self._cookie.remove(is_tls=request.is_secure)
+            line = cookie.remove(is_tls=request.is_secure)
         response.headers.add("Set-Cookie", line.decode("latin-1"))
         if not (response.cache_control.no_store or response.cache_control.private):
             response.headers["Cache-Control"] = "no-store"
 
+    def _cookie_of(self, app: Flask) -> SessionCookie:
+        if app.permanent_session_lifetime != _LIFETIME:
+            _log.warning(
+                "PERMANENT_SESSION_LIFETIME means nothing to sessions in the shared state: say "
+                "Tercio(app, idle=…, max_age=…), in seconds"
+            )
+        settings = {
+            "name": self.get_cookie_name(app),
+            "path": self.get_cookie_path(app),
+            "domain": self.get_cookie_domain(app),
+            "same_site": (self.get_cookie_samesite(app) or "lax").lower(),
+            # False is what it is when nobody has said anything.
+            "secure": self.get_cookie_secure(app) or "auto",
+            "partitioned": bool(app.config.get("SESSION_COOKIE_PARTITIONED")),
+        }
+        return SessionCookie(**(settings | self._options))
 
-_threads: dict[int, LoopThread] = {}  # by process: a thread is not forked
+
+_threads: dict[str, LoopThread] = {}
 
 
 def _waited(coroutine: Coroutine[Any, Any, R]) -> R:
     """Its result; a loop beside the threads of the application runs it."""
-    thread = _threads.setdefault(os.getpid(), LoopThread("tercio-flask"))
+    thread = _threads.get(_NAME) or _threads.setdefault(_NAME, LoopThread(_NAME))
     return thread.run(coroutine, _LIMIT)
+
+
+_NAME: Final = "tercio-flask"
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.clear)  # a thread is not forked
