@@ -90,7 +90,7 @@ def test_launch_and_its_jobs() -> None:
     ]
 
 
-def test_primes_are_counted_elsewhere(cluster: Cluster) -> None:
+def test_primes(cluster: Cluster) -> None:
     cluster.start("-w", "1", "--app-dir", str(ROOT), app="examples.primes:app")
     assert get(cluster, "/primes/100") == (200, "25")
     assert get(cluster, "/primes/100?offload=1") == (200, "25")
