@@ -1,5 +1,6 @@
 """A WSGI application is found out, served in threads, and freed of clients that are gone."""
 
+import json
 import os
 import time
 
@@ -24,6 +25,20 @@ def test_it_is_served_in_threads(loop: str) -> None:
             assert client.answer() == (200, b"hello")
         rig.drain()
         assert rig.exit().code == 0
+
+
+def test_headers_are_as_an_environ_can_hold_them() -> None:
+    with Rig("wsgi_apps:app") as rig, rig.serving().connect() as client:
+        client.ask(
+            "/environ", "Cookie: a=1", "X_Real_IP: 6.6.6.6", "X-Real-IP: 10.0.0.1", "Cookie: b=2",
+            "Accept: a", "Accept: b",
+        )  # fmt: skip
+        status, body = client.answer()
+        assert status == 200
+        environ = json.loads(body)
+        assert environ["HTTP_COOKIE"] == "a=1; b=2"
+        assert environ["HTTP_X_REAL_IP"] == "10.0.0.1"
+        assert environ["HTTP_ACCEPT"] == "a,b"
 
 
 def test_its_exceptions_are_500() -> None:

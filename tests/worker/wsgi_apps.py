@@ -1,5 +1,6 @@
 """WSGI applications."""
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
         case "/echo":
             start("200 OK", [("content-type", "text/plain")])
             yield environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        case "/environ":
+            start("200 OK", [("content-type", "application/json")])
+            yield json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
         case "/raise":
             raise ValueError("as asked")
         case "/endless":

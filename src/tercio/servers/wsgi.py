@@ -17,6 +17,7 @@ from typing import Any, Final
 from a2wsgi.wsgi import WSGIMiddleware, WSGIResponder
 
 from tercio.http.asgi import Message, Receive, Scope, Send
+from tercio.servers.wsgi_headers import for_environ
 
 _log = logging.getLogger("tercio.worker")
 
@@ -73,6 +74,7 @@ class WsgiApp:
         if scope["type"] != "http":
             await self._bridge(scope, receive, send)
             return
+        scope = {**scope, "headers": for_environ(scope["headers"])}
         bridge = self._bridge
         responder: Any = _Responder(bridge.app, bridge.executor, bridge.send_queue_size)
         # The method of uvicorn's request cycle, which knows; another server's may not tell.
