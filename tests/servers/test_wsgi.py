@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -112,6 +113,24 @@ def test_a_worker_without_half_of_its_threads_asks_for_a_successor() -> None:
         assert not rig.said("stuck")  # it asks once
         os.write(rig.hold, b"xx")
         until(lambda: rig.get("/")[0] == 200)
+
+
+def test_of_a_crowd_that_waits_all_are_counted_and_a_few_told_of() -> None:
+    began = time.monotonic()
+    with Rig("wsgi_apps:app", options={"threads": 1, "timeout_request": 0.3}) as rig:
+        rig.serving()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(rig.connect()) for _ in range(60)]
+            clients[0].ask("/hold")
+            assert clients[0].answer()[0] == 504
+            for client in clients[1:]:
+                client.ask("/")
+            assert {client.answer()[0] for client in clients[1:]} == {503}
+        rig.count(Field.OVERDUE, 60)
+        rig.settle()
+        seconds = time.monotonic() - began
+        assert 1 <= len(rig.said("overdue")) <= 10 + seconds
+        os.write(rig.hold, b"x")
 
 
 def test_pieces_that_keep_coming_are_in_time(loop: str) -> None:

@@ -5,6 +5,8 @@ misses half of its threads asks for a successor, which starts before it leaves.
 """
 
 import sys
+import time
+from typing import Final
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Field, Row
@@ -15,6 +17,11 @@ from tercio.worker import stacks
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
 
+_AT_ONCE: Final = 10
+_EACH: Final = 1.0
+"""Seconds. A crowd that waits for a thread is overdue all at once: so many are told of, and then
+one each second; all are counted."""
+
 
 class OverdueRequests:
     """What a worker does about them."""
@@ -23,6 +30,7 @@ class OverdueRequests:
         self._row = row
         self._link = link
         self._has_asked = False
+        self._quiet_from = 0.0  # monotonic seconds: those told of since have used up the time
 
     def adapt(self, app: object, config: Config) -> App:
         """The application as ASGI 3, and watched if it speaks WSGI."""
@@ -36,6 +44,22 @@ class OverdueRequests:
     def _take(self, overdue: Overdue) -> None:
         """In the loop: tell of one."""
         self._row[Field.OVERDUE] += 1
+        if self._may_tell():
+            self._tell(overdue)
+        if not self._has_asked and 2 * overdue.stuck >= overdue.threads:
+            self._has_asked = True
+            stuck, threads = overdue.stuck, overdue.threads
+            self._link.send({"type": "stuck", "stuck": stuck, "threads": threads})
+
+    def _may_tell(self) -> bool:
+        now = time.monotonic()
+        self._quiet_from = max(self._quiet_from, now - _AT_ONCE * _EACH)
+        if self._quiet_from + _EACH > now:
+            return False
+        self._quiet_from += _EACH
+        return True
+
+    def _tell(self, overdue: Overdue) -> None:
         frame = None if overdue.thread is None else sys._current_frames().get(overdue.thread)
         self._link.send(
             {
@@ -46,7 +70,3 @@ class OverdueRequests:
                 "stack": clip(stacks.stack(frame), STACK_LIMIT) if frame else "",
             }
         )
-        if not self._has_asked and 2 * overdue.stuck >= overdue.threads:
-            self._has_asked = True
-            stuck, threads = overdue.stuck, overdue.threads
-            self._link.send({"type": "stuck", "stuck": stuck, "threads": threads})
