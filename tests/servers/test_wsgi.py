@@ -42,6 +42,34 @@ def test_headers_are_as_an_environ_can_hold_them() -> None:
         assert environ["HTTP_ACCEPT"] == "a,b"
 
 
+def test_a_body_is_read_as_a_file(loop: str) -> None:
+    with Rig("wsgi_apps:app", options={"loop": loop}) as rig, rig.serving().connect() as client:
+        client.ask("/lines", "Content-Length: 18", method="POST")
+        for piece in (b"fir", b"st\n", b"second\nth", b"ird"):
+            client.send(piece)
+        assert client.answer() == (200, b"fir|st\n|second\n|third|end||")
+        large = b"0123456789abcde\n" * 20_000
+        client.ask("/echo", method="POST", body=large)
+        assert client.answer() == (200, large)
+
+
+@pytest.mark.parametrize("limit", [0, 30])
+@pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+def test_half_of_an_upload_is_no_upload(
+    framing: str, limit: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Rig("wsgi_apps:app", options={"timeout_request": limit}) as rig:
+        with rig.serving().connect() as client:
+            client.ask("/upload", framing, method="POST")
+            client.send(b"4\r\nhalf\r\n")
+            rig.count(Field.IN_FLIGHT, 1)
+        assert rig.tells() == "the client is gone, and its request was not complete\n"
+        rig.count(Field.IN_FLIGHT, 0)
+        assert rig.get("/")[0] == 200
+        assert rig.row[Field.ERRORS] == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_its_exceptions_are_500() -> None:
     with Rig("wsgi_apps:app") as rig:
         assert rig.serving().get("/raise")[0] == 500

@@ -17,6 +17,18 @@ def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
         case "/environ":
             start("200 OK", [("content-type", "application/json")])
             yield json.dumps({k: v for k, v in environ.items() if isinstance(v, str)}).encode()
+        case "/lines":
+            start("200 OK", [("content-type", "text/plain")])
+            lines = environ["wsgi.input"]
+            short, rest = lines.readline(3), lines.readline()
+            yield b"|".join([short, rest, *lines, b"end", lines.read(), lines.read(5)])
+        case "/upload":
+            try:
+                environ["wsgi.input"].read()
+            except OSError as error:
+                os.write(int(os.environ["RIG_NEWS"]), f"{error}\n".encode())
+                raise
+            os.write(int(os.environ["RIG_NEWS"]), b"read all\n")
         case "/raise":
             raise ValueError("as asked")
         case "/endless":

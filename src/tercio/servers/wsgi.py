@@ -6,6 +6,7 @@ for too long: its client gets an answer, and whoever listens learns where it is.
 """
 
 import asyncio
+import io
 import logging
 import math
 import threading
@@ -18,14 +19,11 @@ from a2wsgi.wsgi import WSGIMiddleware, WSGIResponder
 
 from tercio.http.asgi import Message, Receive, Scope, Send
 from tercio.servers.wsgi_headers import for_environ
+from tercio.servers.wsgi_input import BUFFER, ClientGone, RequestBody
 
 _log = logging.getLogger("tercio.worker")
 
 _RETRY_AFTER: Final = b"1"  # second, for a client that found no thread free
-
-
-class ClientGone(OSError):
-    """The client left before its answer was complete; raised into the application's iterable."""
 
 
 class TookTooLong(OSError):
@@ -83,12 +81,14 @@ class WsgiApp:
             if self._limit:
                 await self._in_time(_Timed(scope, receive, send), responder)
             else:
+                responder.receive = receive
                 await responder(scope, receive, send)
         except ClientGone:
-            pass  # it ended the iterable, which is all it is for
+            pass  # it ended what the application did, which is all it is for
 
     async def _in_time(self, timed: "_Timed", responder: Any) -> None:
         responder.timed, responder.stuck = timed, self._stuck
+        responder.receive = timed.receive
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(None) as clock:
@@ -159,6 +159,7 @@ class _Timed:
 
 
 class _Responder(WSGIResponder):
+    receive: Receive
     cycle: object = None
     timed: _Timed | None = None
     stuck: set[object]
@@ -168,6 +169,7 @@ class _Responder(WSGIResponder):
     def wsgi(self, environ: Any, start_response: Any) -> None:
         """In a thread, all of it."""
         self._thread = threading.get_ident()
+        environ["wsgi.input"] = io.BufferedReader(RequestBody(self.receive, self.loop), BUFFER)
         if self._is_abandoned:  # just before its turn came
             return
         try:
