@@ -181,7 +181,8 @@ class Jobs:
         while True:
             try:
                 async with self._state.leader(name, ttl=self.takeover):
-                    _log.info("this worker runs the %d jobs of the cluster", len(known))
+                    what = "job" if len(known) == 1 else f"{len(known)} jobs"
+                    _log.info("this worker runs the %s of the cluster", what)
                     await self._watch()
             except LockLost:
                 _log.warning("another worker runs the jobs: this one did not get to run for long")
