@@ -1,15 +1,21 @@
 """A WSGI application is found out, served in threads, and freed of clients that are gone."""
 
+import asyncio
+import gc
 import json
 import os
+import threading
 import time
+import weakref
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Field
 from tercio.servers.drain import FAREWELL, LAST_WORDS
+from tercio.servers.wsgi.app import Overdue, WsgiApp
 from tercio.worker.endings import NO_PATIENCE
 from tests.worker.rig import Rig, until
 
@@ -26,6 +32,14 @@ def test_it_is_served_in_threads(loop: str) -> None:
             assert client.answer() == (200, b"hello")
         rig.drain()
         assert rig.exit().code == 0
+
+
+def test_it_keeps_to_the_protocol(capfd: pytest.CaptureFixture[str]) -> None:
+    options = {"interface": "wsgi"}
+    with Rig("wsgi_apps:validated", options=options) as rig, rig.serving().connect() as client:
+        client.ask("/gr%C3%BCn?a=%20", method="POST", body=b"hello")
+        assert client.answer() == (200, "/grünhello".encode())
+    assert "Error" not in capfd.readouterr().err
 
 
 def test_headers_are_as_an_environ_can_hold_them() -> None:
@@ -112,7 +126,7 @@ def test_who_takes_too_long_is_shown_and_its_client_gets_504(loop: str) -> None:
         told = rig.wait_for("overdue")
         assert told["request"] == "GET /hold"
         assert told["seconds"] >= 0.3
-        assert told["culprit"].endswith(" in app")
+        assert told["culprit"].endswith(" in answer")
         assert "wsgi_apps.py" in told["culprit"]
         assert "until the test lets go" in told["stack"]
         rig.count(Field.OVERDUE, 1)
@@ -184,6 +198,113 @@ def test_a_client_may_take_its_time(loop: str) -> None:
         assert rig.row[Field.OVERDUE] == 0
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_client_may_read_slowly_what_the_application_left(framing: str, loop: str) -> None:
+    options = {"loop": loop, "threads": 1, "timeout_request": 0.3}
+    with Rig("wsgi_apps:app", options=options) as rig, rig.serving().connect() as client:
+        client.ask(f"/large/{framing}")
+        assert rig.tells() == "closed\n"  # it fits into what lies between
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 1.0)
+        status, body = client.answer()
+        assert (status, len(body)) == (200, 9 << 20)
+        client.ask("/")
+        assert client.answer()[0] == 200
+        assert rig.row[Field.OVERDUE] == 0
+        assert rig.row[Field.ERRORS] == 0
+
+
+@pytest.mark.parametrize("limit", [0, 0.5])
+def test_an_answer_that_cannot_be_sent_gives_its_thread_back(limit: float) -> None:
+    with Rig("wsgi_apps:app", options={"threads": 1, "timeout_request": limit}) as rig:
+        rig.serving()
+        for _ in range(2):
+            with rig.connect() as client:
+                client.ask("/longer-than-it-says")
+                client.head()
+                assert rig.tells() == "closed\n"
+        assert rig.get("/")[0] == 200
+        assert rig.row[Field.OVERDUE] == 0
+
+
+def test_who_ends_just_in_time_and_who_just_not(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever comes first, the thread or the clock: an answer, or 504, and nothing else."""
+    options = {"threads": 4, "timeout_request": 0.05}
+    with Rig("wsgi_apps:app", options=options) as rig, ExitStack() as stack:
+        rig.serving()
+        clients = [stack.enter_context(rig.connect()) for _ in range(4)]
+        found = set()
+        for round in range(60):
+            for number, client in enumerate(clients):
+                client.ask(f"/nap/{0.048 + (round + number) % 8 / 2000}")
+            found |= {client.answer()[0] for client in clients}
+        assert found <= {200, 504}
+        assert rig.row[Field.ERRORS] == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_comes_after_the_answer_does_not_spoil_it(capfd: pytest.CaptureFixture[str]) -> None:
+    options = {"threads": 4, "timeout_request": 0.3}
+    with Rig("wsgi_apps:app", options=options) as rig, rig.serving().connect() as client:
+        client.ask("/late-close")
+        assert client.answer() == (200, b"all")
+        assert rig.wait_for("overdue")["culprit"].endswith(" in close")
+        client.ask("/")
+        assert client.answer()[0] == 200
+        assert rig.row[Field.ERRORS] == 0
+        os.write(rig.hold, b"x")
+        assert rig.tells() == "closed\n"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_path_is_shown_on_one_line() -> None:
+    with Rig("wsgi_apps:app", options={"threads": 4, "timeout_request": 0.3}) as rig:
+        assert rig.serving().get("/hold%0AERROR:%20faked%1b[31m")[0] == 504
+        assert rig.wait_for("overdue")["request"] == "GET /hold%0AERROR%3A%20faked%1B%5B31m"
+        os.write(rig.hold, b"x")
+
+
+@pytest.mark.anyio
+async def test_who_waits_for_a_thread_in_vain_leaves_nothing_behind() -> None:
+    hold = threading.Event()
+
+    class KeptScope(dict[str, Any]):
+        """That can be looked for."""
+
+    def wait(environ: dict[str, Any], start: Any) -> list[bytes]:
+        hold.wait()
+        start("200 OK", [])
+        return [b"too late"]
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    def scope() -> KeptScope:
+        made = KeptScope(
+            type="http", method="GET", path="/", query_string=b"", http_version="1.1", headers=[]
+        )
+        scopes.append(weakref.ref(made))
+        return made
+
+    statuses: list[int | None] = []
+    scopes: list[weakref.ref[KeptScope]] = []
+    told: list[Overdue] = []
+    app = WsgiApp(wait, 1, 0.1, told.append)
+    try:
+        await app(scope(), receive, send)
+        await asyncio.gather(*(app(scope(), receive, send) for _ in range(50)))
+        assert [status for status in statuses if status] == [504, *[503] * 50]
+        assert [each.stuck for each in told] == [1] * 51
+        told.clear()
+        gc.collect()
+        assert len([each for each in scopes if each() is not None]) == 1
+    finally:
+        hold.set()
+
+
 def test_what_a_thread_raises_after_its_time_is_logged(capfd: pytest.CaptureFixture[str]) -> None:
     with Rig("wsgi_apps:app", options={"timeout_request": 0.3}) as rig:
         assert rig.serving().get("/hold-and-raise")[0] == 504
@@ -192,7 +313,7 @@ def test_what_a_thread_raises_after_its_time_is_logged(capfd: pytest.CaptureFixt
         rig.drain()
         assert rig.exit().code == 0
         assert rig.row[Field.ERRORS] == 0  # that one was 504 before
-    assert "an exception after the request's time-out" in capfd.readouterr().err
+    assert "GET /hold-and-raise failed after it was over: ValueError" in capfd.readouterr().err
 
 
 def test_other_applications_do_not_use_it() -> None:

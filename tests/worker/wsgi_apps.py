@@ -3,13 +3,32 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.validate import validator
 
 Start = Callable[[str, list[tuple[str, str]]], object]
 
 
-def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
+class Closing:
+    """An answer that takes its time to close."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"all"
+
+    def close(self) -> None:
+        os.read(int(os.environ["RIG_HOLD"]), 1)  # until the test lets go
+        os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+
+
+def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/late-close":
+        start("200 OK", [("content-type", "text/plain")])
+        return Closing()
+    return answer(environ, start)
+
+
+def answer(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
     match environ["PATH_INFO"]:
         case "/echo":
             start("200 OK", [("content-type", "text/plain")])
@@ -38,6 +57,25 @@ def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
                     yield b"x" * 100
             finally:
                 os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+        case "/large/length" | "/large/chunked" as path:
+            length = [("content-length", str(9 << 20))] if path.endswith("length") else []
+            start("200 OK", [("content-type", "text/plain"), *length])
+            for _ in range(9):
+                yield b"x" * (1 << 20)
+            os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+        case "/longer-than-it-says":
+            start("200 OK", [("content-length", "1")])
+            try:
+                for _ in range(100):
+                    yield b"xx"
+            finally:
+                os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
+        case _ as path if path.startswith("/nap/"):
+            threading.Event().wait(float(path.removeprefix("/nap/")))
+            start("200 OK", [("content-type", "text/plain")])
+            yield b"awake"
+        case _ as path if path.startswith("/hold\n"):
+            os.read(int(os.environ["RIG_HOLD"]), 1)
         case "/hold":
             os.read(int(os.environ["RIG_HOLD"]), 1)  # until the test lets go
             os.write(int(os.environ["RIG_NEWS"]), b"went on\n")
@@ -59,3 +97,14 @@ def app(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
         case _:
             start("200 OK", [("content-type", "text/plain")])
             yield threading.current_thread().name.encode()
+
+
+def reader(environ: dict[str, Any], start: Start) -> list[bytes]:
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    write = start("200 OK", [("Content-Type", "text/plain")])
+    assert callable(write)
+    write(environ["PATH_INFO"].encode("latin-1"))
+    return [body]
+
+
+validated = validator(reader)  # raises where one side does not keep to PEP 3333

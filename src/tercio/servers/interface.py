@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from tercio.http.asgi import App, Receive, Scope, Send
-from tercio.servers.wsgi import Overdue, WsgiApp
+from tercio.servers.wsgi.app import Overdue, WsgiApp
 
 _Parameter = inspect.Parameter
 _PLACES = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)

@@ -4,15 +4,15 @@ A thread cannot be ended, so one that overstays is missing until it ends by itse
 misses half of its threads asks for a successor, which starts before it leaves.
 """
 
-import sys
 import time
 from typing import Final
+from urllib.parse import quote
 
 from tercio.config import Config
 from tercio.dataplane.scoreboard import Field, Row
 from tercio.http.asgi import App
 from tercio.servers.interface import adapt
-from tercio.servers.wsgi import Overdue, WsgiApp
+from tercio.servers.wsgi.app import Overdue, WsgiApp
 from tercio.worker import stacks
 from tercio.worker.clipping import ERROR_LIMIT, PATH_LIMIT, STACK_LIMIT, clip, clip_line
 from tercio.worker.link import Link
@@ -60,11 +60,13 @@ class OverdueRequests:
         return True
 
     def _tell(self, overdue: Overdue) -> None:
-        frame = None if overdue.thread is None else sys._current_frames().get(overdue.thread)
+        frame = overdue.frame
+        # Quoted: a path may hold line breaks, and what terminals obey.
+        request = f"{overdue.request['method']} {quote(overdue.request['path'])}"
         self._link.send(
             {
                 "type": "overdue",
-                "request": clip_line(overdue.request, PATH_LIMIT),
+                "request": clip_line(request, PATH_LIMIT),
                 "seconds": round(overdue.seconds, 3),
                 "culprit": clip_line(stacks.culprit(frame), ERROR_LIMIT) if frame else "",
                 "stack": clip(stacks.stack(frame), STACK_LIMIT) if frame else "",

@@ -176,10 +176,9 @@ class Worker:
             case "drain" if self._is_importing:
                 # The main thread is inside the application's import: nothing is there to finish.
                 os._exit(ExitCode.STOPPED)
-            case "serve" | "park" | "drain" | "steal":
-                self._loop.call_soon_threadsafe(self._obey, message)
-            case "give":
-                self._loop.call_soon_threadsafe(self._obey, message)
+            case "serve" | "park" | "drain" | "steal" | "give":
+                with suppress(RuntimeError):  # it is closed: the process is ending
+                    self._loop.call_soon_threadsafe(self._obey, message)
             case other:
                 self._link.note("warning", f"worker {self._id} does not understand {other!r}")
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import io
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
-from tercio.http.asgi import Message, Receive
+from tercio.http.asgi import Message
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -21,13 +22,11 @@ class ClientGone(OSError):
 
 
 class RequestBody(io.RawIOBase):
-    """What comes from the client; to be read through an `io.BufferedReader`.
+    """What comes from the client; to be read through an `io.BufferedReader`."""
 
-    a2wsgi's own takes the end of a connection for the end of the body, and its ``readline(limit)``
-    says that it ended when nothing has come yet.
-    """
-
-    def __init__(self, receive: Receive, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, receive: Callable[[], Coroutine[Any, Any, Message]], loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__()
         self._receive = receive
         self._loop = loop
@@ -48,12 +47,9 @@ class RequestBody(io.RawIOBase):
         return count
 
     def _next(self) -> bytes:
-        message = asyncio.run_coroutine_threadsafe(self._received(), self._loop).result()
+        message = asyncio.run_coroutine_threadsafe(self._receive(), self._loop).result()
         if message["type"] == "http.disconnect":
             raise ClientGone("the client is gone, and its request was not complete")
         self._is_over = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
         return body
-
-    async def _received(self) -> Message:
-        return await self._receive()

@@ -1,0 +1,1 @@
+"""WSGI applications (PEP 3333) on any server of ASGI, in threads."""
