@@ -112,6 +112,18 @@ async def test_somebody_else_does_not_get_what_was_stored(stores: Stores) -> Non
     assert (await browser.ask(subject)).said == "bob"
 
 
+async def test_who_looks_again_sees_a_logout(stores: Stores) -> None:
+    """As a WebSocket does that lasts."""
+    browser = Browser(stores[0])
+    await browser.ask(put(a=1))
+    await browser.ask(login)
+    socket = await Session(stores[1], browser.cookies["session"]).load()
+    assert (socket.subject, dict(socket)) == ("ada", {"a": 1})
+    await stores[0].revoke_all("ada")
+    await socket.load(again=True)
+    assert (socket.subject, socket.id, dict(socket)) == (None, None, {})
+
+
 async def test_a_login_needs_somebody(stores: Stores) -> None:
     session = Session(stores[0], None)
     for nobody in (None, 42, b"ada"):

@@ -200,7 +200,7 @@ class Session(LazyDict):
         if found is None:
             # An id that we do not know is not adopted: whoever chose it would know it.
             self._replaced = self._id if record is not None and record.is_rotated else None
-            self._id, self._before = None, {}
+            self._id, self._record, self._before, self._subject = None, None, {}, None
             return
         self._record, self._subject = found.record, found.record.subject
         dict.update(self, unpacked(found.record.values))
