@@ -80,9 +80,11 @@ class Top(App[None]):
                 async with asyncio.timeout(ANSWER_TIMEOUT):
                     status = await ask(self._directory, "status", {"memory_age": _MEMORY_AGE})
             except (TercioError, TimeoutError) as error:
-                self._show_lost(str(error) or f"no answer for {ANSWER_TIMEOUT:g} s")
+                if self.is_running:  # or its widgets are being taken away
+                    self._show_lost(str(error) or f"no answer for {ANSWER_TIMEOUT:g} s")
             else:
-                self._show(status)
+                if self.is_running:
+                    self._show(status)
             await asyncio.sleep(max(self._interval - (time.monotonic() - began), 0.05))
 
     def _show(self, status: Message) -> None:
@@ -104,7 +106,7 @@ class Top(App[None]):
 
     def _draw(self) -> None:
         status = self._history.status
-        if not status:
+        if not status or not self.is_running:
             return
         below = self.screen_stack[0]
         below.query_one("#summary", Static).update(summary(status))
@@ -145,7 +147,8 @@ class Top(App[None]):
     def _hear(self, event: Message) -> None:
         self._heard = int(number(event, "sequence") or self._heard)
         self._history.hear(event)
-        self.screen_stack[0].query_one(Happenings).hear(event)
+        if self.is_running:
+            self.screen_stack[0].query_one(Happenings).hear(event)
 
     # Orders
 
@@ -185,7 +188,8 @@ class Top(App[None]):
         except (TercioError, TimeoutError) as error:
             self._complain(f"no stacks of slot {one.slot}: {error}")
             return
-        self.push_screen(Reading(f"worker {one.name}: threads and tasks", text(answer, "text")))
+        if self.is_running:
+            self.push_screen(Reading(f"worker {one.name}: threads and tasks", text(answer, "text")))
 
     def _chosen(self) -> Seen | None:
         return self.screen_stack[0].query_one(Workers).chosen
