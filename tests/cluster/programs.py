@@ -38,6 +38,9 @@ async def serve(scope, receive, send):
             await asyncio.sleep(0.05)
         case ["sleep", seconds]:
             await asyncio.sleep(float(seconds))
+        case ["until", name]:
+            while not os.path.exists(name):
+                await asyncio.sleep(0.01)
         case ["block", seconds]:
             time.sleep(float(seconds))
         case ["gil"]:

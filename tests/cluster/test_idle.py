@@ -10,7 +10,7 @@ from tests.cluster.chaos.tiers import SLACK
 from tests.cluster.harness import Cluster
 from tests.cluster.spent import Spent, by_thread, family
 
-SECONDS = 6.0
+SECONDS = 4.0
 
 SHARING = """
 import asyncio
@@ -76,16 +76,23 @@ def _check_that_it_is_idle(cluster: Cluster, processes: int = 9) -> None:
     assert len(pids) == processes
     ready = cluster.status()["uptime"]
     cluster.until(lambda status: status["uptime"] > ready + 2.0)  # the last of the start is over
+    # What else the machine does only ever adds to it.
+    least = min(_spend(pids) for _ in range(2))
+    assert family(cluster.pid) == pids
+    assert least < 0.005 * SLACK
+
+
+def _spend(pids: list[int]) -> float:
+    """Share of a processor that they take."""
     threads = {pid: by_thread(pid) for pid in pids}
     before, began = Spent.by(pids), time.monotonic()
     time.sleep(SECONDS)  # doing nothing is what is measured
     spent, took = Spent.by(pids) - before, time.monotonic() - began
-    assert family(cluster.pid) == pids
-    assert spent.cpu_ns / took / 1e9 < 0.005 * SLACK
     for pid in pids:
         for thread, after in by_thread(pid).items():
             # A timer of 250 ms is 4 a second; one of 100 ms, as uvicorn has, would be 10.
             assert (after - threads[pid][thread]).wakeups / took < 8
+    return spent.cpu_ns / took / 1e9
 
 
 @pytest.mark.alone
