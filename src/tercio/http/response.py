@@ -74,6 +74,11 @@ def _length(name: bytes, value: bytes) -> tuple[bytes, int]:
     return line(name, value), int(value)
 
 
+def _without(name: bytes, lines: bytes) -> bytes:
+    start = prefix(name)
+    return b"".join([each for each in lines.splitlines(True) if not each.startswith(start)])
+
+
 class Response:
     """The sending half of a `Request`: one object, as most requests need no second one.
 
@@ -177,6 +182,9 @@ class Response:
                 case b"connection":
                     connection_line = line(name, value)
                     says_close = b"close" in [each.strip() for each in value.lower().split(b",")]
+                case b"date" | b"server" as own:  # a proxy's; one of each (RFC 9110, 6.6.1)
+                    parts[1] = _without(own, parts[1])
+                    parts.append(line(name, value))
                 case _:
                     made = line(name, value)
                     parts.append(made)
