@@ -24,7 +24,7 @@ from benchmarks.http.work import Outcome, Work
 
 PACKAGES = (
     "tercio", "uvicorn", "gunicorn", "gunicorn_h1c", "uvicorn-worker", "hypercorn", "granian",
-    "uvloop", "httptools", "websockets", "fastapi",
+    "a2wsgi", "uvloop", "httptools", "websockets", "fastapi",
 )  # fmt: skip
 MEMORY = "memory"
 WARM_UP = 1.0  # seconds that do not count

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.http.app import HELLO, MEBIBYTE
-from benchmarks.http.servers import COUNTING, LOGGING
+from benchmarks.http.servers import COUNTING, LOGGING, THREADED, WSGI
 from benchmarks.http.work import Work
 
 BARE, SHOP = "benchmarks.http.app:app", "benchmarks.http.shop:app"
@@ -29,6 +29,8 @@ class Scenario:
         return self.logs or self.counts
 
     def variants(self, servers: list[str]) -> list[str]:
+        if self.app == WSGI:
+            return list(THREADED)
         if self.counts:
             return list(COUNTING)
         if not self.logs:
@@ -60,6 +62,13 @@ SCENARIOS = {
     "websocket": Scenario("WebSocket, 64 B echoed", _message(64, 32)),
     "websocket-16k": Scenario("WebSocket, 16 KiB echoed", _message(16384, 32)),
     "tls": Scenario("plaintext over TLS", _HELLO, tls=True),
+    "wsgi": Scenario("WSGI, plaintext", _HELLO, app=WSGI),
+    "wsgi-post": Scenario(
+        "WSGI, 1 KiB POST", Work("/size", b"1024", 64, "post", body=_KIBIBYTE), app=WSGI
+    ),
+    "wsgi-upload": Scenario(
+        "WSGI, 100 KiB POST", Work("/size", b"102400", 64, "post", body=_KIBIBYTE * 100), app=WSGI
+    ),
     "log": Scenario("plaintext, access log off and on", _HELLO, logs=True),
     "metrics": Scenario("plaintext, counts off and on", _HELLO, counts=True, stretch=2.0),
     "nginx": Scenario("plaintext behind nginx, kept upstream connections", _HELLO, nginx=True),

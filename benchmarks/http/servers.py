@@ -69,6 +69,17 @@ COMMANDS = {
         "--ssl-certificate {dir}/cert.pem --ssl-keyfile {dir}/key.pem",
     ),
 }
+WSGI = "benchmarks.http.wsgi:app"
+THREADED = {
+    "tercio": Command(_TERCIO + "--threads 10"),
+    "uvicorn": Command(COMMANDS["uvicorn"].line.replace("{app}", "benchmarks.http.wsgi:bridged")),
+    "gunicorn-gthread": Command(_GUNICORN + "gthread --threads 10", "", ""),
+    "granian": Command(
+        "granian {app} --interface wsgi --host 127.0.0.1 --port {port} --workers {workers} "
+        "--blocking-threads 10 --log-level warning --backlog 4096 --backpressure 8000"
+    ),
+}
+"""With ten threads each. uvicorn serves what a2wsgi makes of the application."""
 _RIG = Command("python -m benchmarks.http.rig {app} --port {port}", "", "", "--counts")
 LOGGING = "+log"
 """Ends the name of a server that writes its access log."""
@@ -96,7 +107,8 @@ def running(
     name: str, app: str, *, workers: int, cpu: int | None, tls: bool, path: str = "/"
 ) -> Iterator[Running]:
     """A server, from the moment when it answers; pinned to a processor if one is given."""
-    command = {**COMMANDS, "rig": _RIG}[plain(name)]
+    commands = THREADED if app == WSGI else {**COMMANDS, "rig": _RIG}
+    command = commands[plain(name)]
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-http-") as directory:
         line = command.line + " " + (command.without if name == plain(name) else command.more)
