@@ -311,6 +311,10 @@ class Client:
         self._file.readline()
         return data
 
+    def rest(self) -> bytes:
+        """All that comes until the end of the connection, without a reset."""
+        return self._file.read()
+
     def is_closed(self) -> bool:
         """Wait for the end of the connection, without a reset."""
         return self._file.read(1) == b""

@@ -57,11 +57,12 @@ def answer(environ: dict[str, Any], start: Start) -> Iterator[bytes]:
                     yield b"x" * 100
             finally:
                 os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
-        case "/large/length" | "/large/chunked" as path:
-            length = [("content-length", str(9 << 20))] if path.endswith("length") else []
+        case _ as path if path.startswith("/large/"):
+            _, _, framing, pieces = path.split("/")
+            length = [("content-length", str(9 << 20))] if framing == "length" else []
             start("200 OK", [("content-type", "text/plain"), *length])
-            for _ in range(9):
-                yield b"x" * (1 << 20)
+            for _ in range(int(pieces)):
+                yield b"x" * ((9 << 20) // int(pieces))
             os.write(int(os.environ["RIG_NEWS"]), b"closed\n")
         case "/longer-than-it-says":
             start("200 OK", [("content-length", "1")])

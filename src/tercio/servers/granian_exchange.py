@@ -52,6 +52,7 @@ class Exchange:
         self._channel = channel
         self._status = 0
         self._is_complete = False
+        self._is_gone = False  # the client, as far as the application was told
         self._began = time.monotonic()
         terms.hooks.request_begun()
 
@@ -60,9 +61,11 @@ class Exchange:
         """The application works on after its answer."""
         return self._is_complete
 
-    def receive(self) -> Awaitable[Message]:
+    async def receive(self) -> Message:
         """ASGI's."""
-        return self._channel.receive()
+        message = await self._channel.receive()
+        self._is_gone = self._is_gone or message["type"] == "http.disconnect"
+        return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's."""
@@ -79,7 +82,7 @@ class Exchange:
         """The application returned, or raised."""
         if failure is not None:
             _report(self._terms, failure)
-        elif not self._status:
+        elif not self._status and not self._is_gone:
             _log.error("ASGI callable returned without starting response.")
         if not self._status and not self._terms.is_cutting:
             await self.send({"type": "http.response.start", "status": 500, "headers": [_TEXT]})

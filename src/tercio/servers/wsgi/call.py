@@ -12,25 +12,31 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import copy_context
-from types import FrameType, TracebackType
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 from urllib.parse import quote
 
 from tercio.http.asgi import Message, Receive, Scope, Send
-from tercio.servers.wsgi.body import BUFFER, ClientGone, RequestBody
+from tercio.servers.wsgi.answer import Answer
+from tercio.servers.wsgi.body import BUFFER, ClientGone, RequestBody, has_body
 from tercio.servers.wsgi.environ import environ_of
+from tercio.servers.wsgi.inbox import Inbox
 
 _log = logging.getLogger("tercio.worker")
 
 _ROOM: Final = 10
 """Messages that wait to be sent; the application waits with the next one."""
+_HIGH_WATER: Final = 256 * 1024
+"""Bytes of them, likewise."""
+
+_HARMLESS: Final = frozenset({"GET", "HEAD"})
+"""Of a request that nobody waits for any more, nothing is lost (RFC 9110, 9.2.1)."""
 
 WsgiFunction = Callable[..., Iterable[bytes]]
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 
 
 class TookTooLong(OSError):
@@ -55,11 +61,13 @@ class WsgiCall:
         """Called in the loop when the thread is free again."""
         self._app = app
         self._scope = scope
-        self._receive = receive
+        self._inbox = Inbox(receive, self._lose)
+        self._first: Message | None = None  # of the body, or all of it
         self._send = send
         self._limit = limit
         # The method of uvicorn's request cycle, and of our requests; another server's may not tell.
-        self._cycle: object = getattr(send, "__self__", None)
+        self._cycle: Any = getattr(send, "__self__", None)
+        self._is_told = hasattr(self._cycle, "disconnected")
         self._news = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
         # What the executor keeps until a thread is free, however long that takes.
@@ -69,27 +77,33 @@ class WsgiCall:
             threading.Condition()
         )  # re-entrant; it guards all that follows up to the empty line
         self._messages: deque[Message] = deque()
+        self._size = 0  # of what is in them
         self._thread: int | None = None
         self._has_begun = False
         self._is_done = False
-        self._why_left: OSError | None = None
+        self._why_left: tuple[type[OSError], str] | None = None
 
         self._error: BaseException | None = None
-        self._head: Message | None = None
-        self._is_head_sent = False
         # When the application last had the word, and who has it now.
         self._since = time.monotonic()
-        self._is_sending = self._is_reading = False
+        self._is_sending = False
         self._is_late = False
 
     # In the loop
 
     async def run(self, executor: Executor) -> "Late | None":
         """Carry it out. What the application raises is raised; None, or that it is overdue."""
-        executor.submit(_begin, self._held)
+        if has_body(self._scope):
+            # Most are here already: a trip of the thread to the loop costs more than all the rest.
+            # And a thread has better things to do than to wait for a slow client.
+            self._first = await self._inbox.take()
+            if self._first["type"] == "http.disconnect":
+                raise ClientGone("the client left before its request came")
+            self._since = time.monotonic()
         if self._limit:
             self._watch = self.loop.call_later(self._limit, self._look)
         try:
+            executor.submit(_begin, self._held)
             while True:
                 await self._news.wait()
                 self._news.clear()
@@ -99,15 +113,18 @@ class WsgiCall:
                 if self._is_late and (late := self._leave()) is not None:
                     return late
         except BaseException as error:
-            reason = ClientGone(f"the answer cannot be sent: {error!r}")
-            self._let_go(reason.with_traceback(None))
+            self._let_go(ClientGone, f"the answer cannot be sent: {error!r}")
             raise
         finally:
+            self._inbox.close()
             if self._watch is not None:
                 self._watch.cancel()
         raised, self._error = self._error, None
-        if raised is not None:
-            raise raised
+        try:
+            if raised is not None:
+                raise raised
+        finally:
+            del raised  # this frame is in its traceback: neither would ever go
         return None
 
     async def _send_all(self) -> None:
@@ -116,22 +133,24 @@ class WsgiCall:
             try:
                 with self._room:
                     message = self._messages.popleft()
+                    self._size -= len(message.get("body", b""))
                     self._room.notify()
                 if message["type"] == "http.response.start":
                     self.is_started = True
                 await self._send(message)
-                if message["type"] == "http.response.body" and not message.get("more_body"):
-                    self.is_complete = True
+                if message["type"] == "http.response.body":
+                    if not message["more_body"]:
+                        self.is_complete = True
+                    elif not self._is_told:
+                        self._inbox.watch()
             finally:
                 self._is_sending = False
                 self._since = time.monotonic()
 
     async def _received(self) -> Message:
-        self._is_reading = True
         try:
-            return await self._receive()
+            return await self._inbox.take()
         finally:
-            self._is_reading = False
             self._since = time.monotonic()
 
     def _look(self) -> None:
@@ -145,7 +164,8 @@ class WsgiCall:
 
     def _idle(self) -> float:
         """Seconds for which it does nothing; what waits for the client does not count."""
-        is_elsewhere = self._is_sending or self._is_reading or bool(self._messages) or self._is_done
+        is_sent = self._is_sending or bool(self._messages)
+        is_elsewhere = is_sent or self._inbox.is_read or self._is_done
         return 0.0 if is_elsewhere else time.monotonic() - self._since
 
     def _leave(self) -> "Late | None":
@@ -158,14 +178,19 @@ class WsgiCall:
             # Of a thread that cannot go on to another request meanwhile.
             frame = None if self._thread is None else sys._current_frames().get(self._thread)
             late = Late(seconds, frame, self._has_begun)
-            self._let_go(TookTooLong("the client had its answer already (--timeout-request)"))
+            self._let_go(TookTooLong, "the client had its answer already (--timeout-request)")
         return late
 
-    def _let_go(self, reason: OSError) -> None:
+    def _lose(self) -> None:
+        self._let_go(ClientGone, "the client is gone")
+
+    def _let_go(self, kind: type[OSError], text: str) -> None:
+        """The thread is told when it wants something next."""
         self._held.clear()
         with self._room:
-            self._why_left = self._why_left or reason
+            self._why_left = self._why_left or (kind, text)
             self._messages.clear()
+            self._size = 0
             self._room.notify()
 
     # In a thread
@@ -177,6 +202,8 @@ class WsgiCall:
             self._has_begun, self._thread = True, threading.get_ident()
             self._since = time.monotonic()
         try:
+            if self._is_gone and self._scope["method"] in _HARMLESS:
+                raise ClientGone("the client left before a thread was free")
             self._carry_out()
         except BaseException as error:
             self._error = error
@@ -184,67 +211,59 @@ class WsgiCall:
             self._thread = None
             self._is_done = True
             reason = self._why_left
-        if reason is not None and not isinstance(self._error, OSError | None):
-            request = f"{self._scope['method']} {quote(self._scope['path'])}"
-            _log.warning("%s failed after it was over: %r", request, self._error)
+        if reason is not None:
+            self._complain()
         with suppress(RuntimeError):  # the loop is closed
             self.loop.call_soon_threadsafe(self._end)
+
+    def _complain(self) -> None:
+        """Log what nobody raises any more."""
+        error, self._error = self._error, None
+        if not isinstance(error, OSError | None):
+            request = f"{self._scope['method']} {quote(self._scope['path'])}"
+            _log.warning("%s failed after it was over: %r", request, error)
 
     def _end(self) -> None:
         self._news.set()
         self.is_over()
 
     def _carry_out(self) -> None:
-        body = io.BufferedReader(RequestBody(self._received, self.loop), BUFFER)
-        chunks = self._app(environ_of(self._scope, body), self._start_response)
+        body = io.BufferedReader(RequestBody(self._first, self._received, self.loop), BUFFER)
+        answer = Answer(self._scope["method"], self._put)
+        chunks = self._app(environ_of(self._scope, body), answer.start)
         try:
             if isinstance(chunks, list | tuple) and len(chunks) == 1:
-                self._write(chunks[0], is_last=True)
+                answer.end(chunks[0])
                 return
             for chunk in chunks:
-                if chunk:
-                    self._write(chunk, is_last=False)
-            self._write(b"", is_last=True)
+                answer.write(chunk)
+            answer.end()
         finally:
             if (close := getattr(chunks, "close", None)) is not None:
                 close()
 
-    def _start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
-    ) -> Callable[[bytes], None]:
-        if exc_info is not None and self._is_head_sent:
-            raise exc_info[1].with_traceback(exc_info[2])
-        if exc_info is None and self._head is not None:
-            raise AssertionError(
-                "start_response was called twice, the second time without exc_info"
-            )
-        self._head = {
-            "type": "http.response.start",
-            "status": int(status.split(" ", 1)[0]),
-            "headers": [
-                (name.strip().lower().encode("latin-1"), value.strip().encode("latin-1"))
-                for name, value in headers
-            ],
-        }
-        return lambda chunk: self._write(chunk, is_last=False) if chunk else None
-
-    def _write(self, chunk: bytes, *, is_last: bool) -> None:
-        if self._head is None:
-            raise AssertionError("the application has a body, and did not call start_response")
-        messages: list[Message] = [] if self._is_head_sent else [self._head]
-        self._is_head_sent = True
-        messages.append({"type": "http.response.body", "body": chunk, "more_body": not is_last})
-        if getattr(self._cycle, "disconnected", False):
+    def _put(self, messages: Sequence[Message], size: int) -> None:
+        if self._is_gone:
             raise ClientGone("the client is gone")
         with self._room:
-            while len(self._messages) >= _ROOM and self._why_left is None:
+            while self._is_full and self._why_left is None:
                 self._room.wait()
             if self._why_left is not None:
-                raise self._why_left
+                kind, text = self._why_left
+                raise kind(text)
             is_first = not self._messages
             self._messages.extend(messages)
+            self._size += size
         if is_first:
             self._wake()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._messages) >= _ROOM or self._size >= _HIGH_WATER
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._is_told and bool(self._cycle.disconnected)
 
     def _wake(self) -> None:
         try:

@@ -1,11 +1,13 @@
 """What a WSGI application is told of a request (PEP 3333, "environ Variables"). Pure."""
 
 import sys
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
+from urllib.parse import unquote_to_bytes
 
 from tercio.http.asgi import Scope
 
-_OWN = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_OWN: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def environ_of(scope: Scope, body: BinaryIO) -> dict[str, Any]:
@@ -15,18 +17,23 @@ def environ_of(scope: Scope, body: BinaryIO) -> dict[str, Any]:
     (RFC 9113, section 8.2.3). A header with an underscore in its name is left out: X_Real_IP would
     be X-Real-IP, which a proxy in front vouches for, and it removes only the one that it writes.
     """
-    root = _text(scope.get("root_path", ""))
-    server = scope.get("server") or ("localhost", 80)
+    scheme = scope.get("scheme", "http")
+    host, port = scope.get("server") or ("localhost", None)
+    if port is None:  # a Unix socket has a path, which is no name for others
+        host, port = "localhost", _PORTS.get(scheme, 80)
+    client = scope.get("client") or ("", "")  # the name may be empty, and must be there
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": root,
-        "PATH_INFO": _text(scope["path"]).removeprefix(root),
+        "SCRIPT_NAME": _text(scope.get("root_path", "")),
+        "PATH_INFO": _path(scope),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1] or 0),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.url_scheme": scheme,
         "wsgi.input": body,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
@@ -35,8 +42,6 @@ def environ_of(scope: Scope, body: BinaryIO) -> dict[str, Any]:
         "wsgi.input_terminated": True,  # Werkzeug: the body ends by itself, also a chunked one
         "asgi.scope": scope,
     }
-    if client := scope.get("client"):
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = client[0], str(client[1])
     for name, value in scope["headers"]:
         if b"_" in name:
             continue
@@ -46,6 +51,16 @@ def environ_of(scope: Scope, body: BinaryIO) -> dict[str, Any]:
             text = f"{environ[key]}{'; ' if name == b'cookie' else ','}{text}"
         environ[key] = text
     return environ
+
+
+def _path(scope: Scope) -> str:
+    root = scope.get("root_path", "")
+    raw = scope.get("raw_path")
+    if raw is None:
+        return _text(scope["path"].removeprefix(root))
+    # Not every path is UTF-8, and what is not has been replaced in `path`.
+    raw = raw.removeprefix(root.encode())
+    return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("latin-1")
 
 
 def _text(path: str) -> str:
