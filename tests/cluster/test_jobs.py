@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cluster.harness import QUICK, Cluster
 from tests.engines.redis.valkey import Valkey
+from tests.worker.rig import until
 
 APP = """
 import asyncio, json, os
@@ -234,19 +236,33 @@ async def each_second(run: Run):
 """
 
 
-def test_a_restart_over_a_kept_state_repeats_no_run(cluster: Cluster) -> None:
-    """A stop over a kept state: what is made up for is one run, for the last time of all."""
-    cluster.write_app(APP.replace("# MORE", CRON.replace("MISFIRE", "60")))
-    state = ("--state-dir", str(cluster.directory / "state"))
-    cluster.start(*QUICK, *state, "-w", "2", "--no-access-log")
+@pytest.mark.parametrize("misfire", [60, 0])
+def test_a_restart_over_a_kept_state_repeats_no_run(cluster: Cluster, misfire: int) -> None:
+    """What is made up for is one run, for the last time of all, unless it is too late for that."""
+    cluster.write_app(APP.replace("# MORE", CRON.replace("MISFIRE", str(misfire))))
+    options = (*QUICK, "--state-dir", str(cluster.directory / "state"), "-w", "2")
+    cluster.start(*options, "--no-access-log")
     cluster.until(lambda _: len(read(cluster, "/seconds")) >= 2)
+    assert not missed(cluster)
     before = read(cluster, "/seconds")
     assert cluster.stop() == 0
-    cluster.start_again(*QUICK, *state, "-w", "2", "--no-access-log")
+    ended = time.time()
+    until(lambda: time.time() > ended + 1)  # at least one is due meanwhile
+    cluster.start_again(*options, "--no-access-log")
     cluster.until(lambda _: len(read(cluster, "/seconds")) >= len(before) + 3)
     seconds = read(cluster, "/seconds")
     assert seconds == sorted(set(seconds)), "each once"
     assert all(second.is_integer() for second in seconds)
+    assert missed(cluster) == (misfire == 0)
+
+
+def missed(cluster: Cluster) -> float:
+    """How many runs were left out."""
+    text = cluster.tercio("metrics").stdout
+    start = 'tercio_job_runs_total{job="each second",outcome="missed"} '
+    return sum(
+        float(line.removeprefix(start)) for line in text.splitlines() if line.startswith(start)
+    )
 
 
 FAILING = """
