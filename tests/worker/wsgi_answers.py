@@ -31,7 +31,7 @@ def app(environ: dict[str, Any], start: Start) -> Iterable[Any]:
             start("200 OK", [TEXT, ("Content-Length", "ten")])
             return [b"ab"]
         case "/204" | "/304" as path:
-            start(f"{path[1:]} -", [])
+            start(f"{path[1:]} -", [("Content-Length", "3")])
             return [b"abc"]
         case "/reused":
             start("200 OK", [TEXT])

@@ -49,6 +49,9 @@ class Answer:
             (name.strip(_BLANKS).lower().encode("latin-1"), value.strip(_BLANKS).encode("latin-1"))
             for name, value in headers
         ]
+        if code in _WITHOUT_BODY:
+            # Never in a 204, of no use in a 304 (RFC 9110, 8.6), and uvicorn would wait for it.
+            fields = [field for field in fields if field[0] != b"content-length"]
         self._has_body = self._method != "HEAD" and code not in _WITHOUT_BODY
         self._left = _length(fields) if self._has_body else None
         self._head = {"type": "http.response.start", "status": code, "headers": fields}
