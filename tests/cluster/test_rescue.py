@@ -20,8 +20,9 @@ from tests.cluster.stuck import APP, Kept, neighbours, waits_while_blocked
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has epoll")
 
 BLOCK = 3.0
-TRIES = 5
 """Seconds. What waits for much less has not waited for its end."""
+
+TRIES = 5
 
 LOOPS = ["uvloop", "asyncio"]
 T = TypeVar("T")
@@ -132,7 +133,8 @@ def test_a_request_that_was_read_behind_the_one_that_blocks_is_moved(
     # On a slow machine the first block takes so long that they are rescued before they are read:
     # both, or the one that then comes after the other.
     assert any(run(main()) for _ in range(TRIES))
-    assert total(cluster, Field.IN_FLIGHT) == 0
+    # A worker may count what it answered in the turn after.
+    cluster.until(lambda status: all(worker["in_flight"] == 0 for worker in status["workers"]))
 
 
 def test_a_request_that_was_begun_stays(cluster: Cluster) -> None:
