@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tercio.core.balance import BURST, MARGIN, REST, SHARE, STICKY_GRACE, Balance, Give, Seen, Steal
@@ -188,6 +188,7 @@ def test_gives_only_level_and_never_overshoot(seen: list[Seen]) -> None:
 
 
 @given(st.lists(st.integers(0, 2000), min_size=2, max_size=8))
+@example([0, 0, 0, 21])  # shares of 5 and 6: three sixes leave one worker with three
 def test_orders_that_are_followed_make_all_even(loads: list[int]) -> None:
     balance, given_by = Balance(), [0] * len(loads)
     for now in range(40):

@@ -3,7 +3,6 @@
 It is asked again and again with what the slots look like, and compares with the time before.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -172,22 +171,20 @@ class Balance:
             self._ordered.clear()
             self._rests.clear()
             return []
-        lacking = {
-            slot.seat: math.ceil(average) - slot.connections
-            for slot in able
-            if slot.seat is not None and slot.connections < average
-        }
+        surplus = _surplus(able)
+        lacking = {seat: -more for seat, more in surplus.items() if more < 0}
         orders = []
         for slot in sorted(able, key=lambda slot: -slot.connections):
-            surplus = int(slot.connections - average)
-            if slot.seat is None or surplus < 1 or self._is_resting(slot, slot.seat, now):
+            if slot.seat is None or surplus[slot.seat] < 1:
                 continue
-            surplus = min(surplus, MOST_GIVEN)
+            if self._is_resting(slot, slot.seat, now):
+                continue
+            left = min(surplus[slot.seat], MOST_GIVEN)
             for to in sorted(lacking, key=lambda to: -lacking[to]):
-                if (count := min(surplus, lacking[to])) >= 1:
+                if (count := min(left, lacking[to])) >= 1:
                     orders.append(Give(slot.seat, to, count))
                     self._ordered[slot.seat] = slot.given
-                    surplus -= count
+                    left -= count
                     lacking[to] -= count
         return orders
 
@@ -218,6 +215,20 @@ class Balance:
         if self.is_sticky and slot.seat is not None:
             return now - queue.waiting_since >= STICKY_GRACE
         return queue.is_old or not slot.is_open
+
+
+def _surplus(slots: Sequence[Seen]) -> dict[int, int]:
+    """By seat, how many more each has than when all have the same, or one more than others.
+
+    The sum is zero, so that what is given is what is lacking. Who has most keeps the odd ones.
+    """
+    share, odd = divmod(sum(slot.connections for slot in slots), len(slots))
+    ordered = sorted(slots, key=lambda slot: -slot.connections)
+    return {
+        slot.seat: slot.connections - share - (rank < odd)
+        for rank, slot in enumerate(ordered)
+        if slot.seat is not None
+    }
 
 
 def _level(loads: Sequence[int], amount: int) -> int:
